@@ -1,0 +1,1 @@
+"""Store and forward on the collector, in SQLite."""

@@ -1,0 +1,1 @@
+"""Meter drivers: a wire protocol is code, a meter model is data."""

@@ -1,0 +1,1 @@
+"""Meters that answer on a wire, one module per protocol, written from the standard."""

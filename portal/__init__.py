@@ -1,0 +1,1 @@
+"""The utility's portal: a Django project."""

@@ -1,0 +1,1 @@
+"""From stored reads to an acknowledged batch: wire format, signatures, topics, uplink."""
