@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,32 @@ def data_dir() -> Path:
     if not (folder / "meters").is_dir():
         pytest.skip(f"required-data: real meter data not found at {folder}; set HEADWATER_DATA")
     return folder
+
+
+def _skips_by_reason(terminal: pytest.TerminalReporter) -> Counter[str]:
+    """Count skipped tests by the first words of their reason."""
+    return Counter(
+        str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix("Skipped: ")
+        for report in terminal.stats.get("skipped", [])
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the skips by reason, and which of them are failures because this machine must have what they need."""
+    for reason, count in sorted(_skips_by_reason(terminalreporter).items()):
+        terminalreporter.write_line(f"skipped {count}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when something named in HEADWATER_REQUIRE was skipped."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    required = [name for name in os.environ.get("HEADWATER_REQUIRE", "").split(",") if name]
+    if terminal is None or hasattr(session.config, "workerinput"):
+        return
+    broken = [
+        reason for reason in _skips_by_reason(terminal) if reason.startswith(tuple(f"required-{r}:" for r in required))
+    ]
+    if broken and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        terminal.write_line(f"required here but skipped: {'; '.join(broken)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
