@@ -1,0 +1,165 @@
+"""The portal's settings as the environment states them, read once, with all faults reported together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from domain.clock import clock_from_spec
+from domain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BOOLEANS = {"True": True, "False": False}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """Where the portal's rows are: one SQLite file, or a PostgreSQL database."""
+
+    engine: str
+    name: str
+    user: str = ""
+    password: str = ""
+    host: str = ""
+    port: str = ""
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether it is PostgreSQL."""
+        return self.engine == "postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Everything the portal takes from its environment.
+
+    portal_dir       the state directory: SQLite file, CA, keys, static files.
+    secret_key       None when neither given nor made by `headwater portal init` yet.
+    broker_url       what enrolled collectors are told, mqtts://host:port.
+    broker_config    the rendered broker configuration to keep up to date on enrolment and revocation, or None.
+    broker_pid_file  the broker's process id: it gets SIGHUP after that file has changed.
+    """
+
+    portal_dir: Path
+    database: DatabaseAddress
+    clock_spec: str
+    secret_key: str | None
+    allowed_hosts: tuple[str, ...]
+    broker_url: str
+    broker_config: Path | None
+    broker_kind: str
+    broker_pid_file: Path | None
+    demo: bool
+    behind_tls_proxy: bool
+
+
+def read_environment(env: Mapping[str, str]) -> Environment:
+    """Return the portal's settings.
+
+    raises  ConfigError that lists every fault at once.
+    """
+    faults: list[str] = []
+    portal_dir = Path(env.get("HEADWATER_PORTAL_DIR", "run/portal")).absolute()
+    database = _database(env.get("DATABASE_URL", ""), portal_dir, faults)
+    clock_spec = env.get("HEADWATER_CLOCK", "system")
+    try:
+        clock_from_spec(clock_spec)
+    except ValueError as error:
+        faults.append(f"HEADWATER_CLOCK: {error}")
+    broker_url = env.get("HEADWATER_BROKER_URL", "mqtts://127.0.0.1:8883")
+    _check_broker(broker_url, faults)
+    kind = env.get("HEADWATER_BROKER_KIND", "nats")
+    if kind not in ("nats", "mosquitto"):
+        faults.append(f"HEADWATER_BROKER_KIND={kind!r}: expected nats or mosquitto")
+    result = Environment(
+        portal_dir=portal_dir,
+        database=database,
+        clock_spec=clock_spec,
+        secret_key=_secret_key(env, portal_dir, faults),
+        allowed_hosts=tuple(
+            h.strip() for h in env.get("HEADWATER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",") if h.strip()
+        ),
+        broker_url=broker_url,
+        broker_config=_path(env, "HEADWATER_BROKER_CONFIG"),
+        broker_kind=kind,
+        broker_pid_file=_path(env, "HEADWATER_BROKER_PID_FILE"),
+        demo=_boolean(env, "HEADWATER_DEMO", faults),
+        behind_tls_proxy=_boolean(env, "HEADWATER_BEHIND_TLS_PROXY", faults),
+    )
+    if faults:
+        raise ConfigError(faults)
+    return result
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name, "")
+    return Path(text).absolute() if text else None
+
+
+def _boolean(env: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = env.get(name, "False")
+    if text not in _BOOLEANS:
+        faults.append(f"{name}={text!r}: expected True or False")
+    return _BOOLEANS.get(text, False)
+
+
+def _secret_key(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> str | None:
+    if key := env.get("HEADWATER_SECRET_KEY"):
+        if len(key) < 32:
+            faults.append("HEADWATER_SECRET_KEY: expected 32 characters or more; unset it and `portal init` makes one")
+        return key
+    named = env.get("HEADWATER_SECRET_KEY_FILE")
+    file = Path(named) if named else portal_dir / "keys" / "secret_key"
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        if named:
+            faults.append(f"HEADWATER_SECRET_KEY_FILE={named}: {error.strerror}")
+        return None
+
+
+def _check_broker(url: str, faults: list[str]) -> None:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or port is None:
+        faults.append(f"HEADWATER_BROKER_URL={url!r}: expected mqtts://host:port")
+    elif parts.scheme == "mqtt" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        faults.append(f"HEADWATER_BROKER_URL={url!r}: clear text goes to a loopback address only; use mqtts://")
+
+
+def _database(url: str, portal_dir: Path, faults: list[str]) -> DatabaseAddress:
+    """Return the address in DATABASE_URL: postgres:// or postgresql://, a socket directory as ?host=; or sqlite:///."""
+    if not url:
+        return DatabaseAddress("sqlite", str(portal_dir / "portal.sqlite3"))
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and parts.path.strip("/"):
+        return DatabaseAddress("sqlite", unquote(parts.path[1:]))
+    try:
+        port = "" if parts.port is None else str(parts.port)
+    except ValueError:
+        port = "?"
+    options = parse_qs(parts.query)
+    name = unquote(parts.path.lstrip("/"))
+    unknown = set(options) - {"host", "port"}
+    if parts.scheme not in ("postgres", "postgresql") or not name or port == "?" or unknown:
+        shown = parts.scheme or url.split(":", 1)[0]
+        faults.append(
+            f"DATABASE_URL ({shown}:...): expected postgresql://user:password@host:port/name "
+            "(a socket directory as ?host=/path), or sqlite:///path"
+        )
+        return DatabaseAddress("sqlite", ":memory:")
+    return DatabaseAddress(
+        "postgresql",
+        name,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        host=options.get("host", [unquote(parts.hostname or "")])[0],
+        port=options.get("port", [port])[0],
+    )

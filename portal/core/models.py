@@ -1,0 +1,170 @@
+"""Users, the audit log, API tokens, the utility's own settings, the change counter, the schedule of the worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from portal.core.public_id import PublicIdModel
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users; addresses are kept in lower case, so that nobody gets two accounts by capitals."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Create one user; without a password nobody can sign in as them until it is reset."""
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Create one user who may do everything."""
+        return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        """Return the user with this address, whatever its capitals."""
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
+    """A person who signs in: a resident, or one of the utility's staff."""
+
+    email = models.EmailField(_("email address"), unique=True)
+    username = models.CharField(_("user name"), max_length=150, unique=True, null=True, blank=True)
+    name = models.CharField(_("name"), max_length=150, blank=True)
+    language = models.CharField(_("language"), max_length=8, blank=True)
+    is_staff = models.BooleanField(_("staff"), default=False)
+    is_active = models.BooleanField(_("active"), default=True)
+    date_joined = models.DateTimeField(_("joined"), default=timezone.now)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(name="core_user_email_lower", condition=models.Q(email=Lower("email"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, the address in lower case."""
+        self.email = self.email.lower()
+        super().save(*args, **kwargs)
+
+    def get_full_name(self) -> str:
+        """Return the person's name, or their address."""
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        """Return the person's name, or their address."""
+        return self.name or self.email
+
+
+class AuditEntry(models.Model):
+    """Who did what to which thing, when and why. Rows are only ever added."""
+
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    actor = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    actor_label = models.CharField(max_length=80)
+    action = models.CharField(max_length=60)
+    target_type = models.CharField(max_length=60, blank=True)
+    target_id = models.CharField(max_length=60, blank=True)
+    reason = models.CharField(max_length=200, blank=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="core_audit_target", fields=["target_type", "target_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor_label} {self.action}"
+
+
+class ApiToken(PublicIdModel):
+    """A bearer token of one user: kept as a hash, limited to scopes, expiring."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80, blank=True)
+    token_hash = models.BinaryField(max_length=32, unique=True)
+    scopes = models.CharField(max_length=200, default="usage:read")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    window_started_at = models.DateTimeField(null=True)
+    window_requests = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class UtilitySettings(models.Model):
+    """The utility whose database this is: one row, id 1."""
+
+    name = models.CharField(max_length=120, default="Water Utility")
+    zone = models.CharField(max_length=64, default="America/Chicago")
+    contact_email = models.EmailField(blank=True)
+    contact_phone = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        verbose_name = _("utility")
+        verbose_name_plural = _("utility")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(name="core_one_utility", condition=models.Q(id=1)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The zone of display, roll-up and billing days."""
+        from zoneinfo import ZoneInfo
+
+        return ZoneInfo(self.zone)
+
+
+class ChangeCounter(models.Model):
+    """One number that grows with every commit that residents can see: one row, id 1. Pages watch it."""
+
+    value = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(name="core_one_counter", condition=models.Q(id=1)),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class DueJob(models.Model):
+    """One line of the worker's schedule: what is due when. A job is idempotent for each of its periods."""
+
+    name = models.CharField(max_length=60, unique=True)
+    due_at = models.DateTimeField()
+    last_period = models.CharField(max_length=40, blank=True)
+    last_finished_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,73 @@
+"""The shared services: the utility's settings, the audit log, the change counter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from portal.core.models import AuditEntry, ChangeCounter, User, UtilitySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from zoneinfo import ZoneInfo
+
+    from django.db import models
+
+CHANGES_CHANNEL = "headwater_changes"
+
+
+def utility_settings() -> UtilitySettings:
+    """Return the utility's one row; its defaults when nothing was saved yet."""
+    return UtilitySettings.objects.filter(pk=1).first() or UtilitySettings(pk=1)
+
+
+def utility_zone() -> ZoneInfo:
+    """Return the zone in which the utility's hours, days and months are cut."""
+    return utility_settings().zone_info
+
+
+def audit(
+    action: str,
+    *,
+    actor: User | None = None,
+    label: str = "",
+    target: models.Model | None = None,
+    reason: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Write one audit entry, in the caller's transaction.
+
+    label  who acted when it was not a signed-in user: `collector hw-1`, `command line`, `worker`.
+    """
+    return AuditEntry.objects.create(
+        action=action,
+        actor=actor,
+        actor_label=label or (actor.public_id if actor else "system"),
+        target_type=target._meta.label_lower if target else "",
+        target_id=str(getattr(target, "public_id", target.pk)) if target else "",
+        reason=reason,
+        detail=dict(detail or {}),
+    )
+
+
+def current_change() -> int:
+    """Return the number of the last commit that changed what residents see."""
+    return ChangeCounter.objects.filter(pk=1).values_list("value", flat=True).first() or 0
+
+
+def bump_change() -> int:
+    """Count this transaction as a change and return its number.
+
+    Holds the counter's row until commit, so that numbers are committed in their order; call it last. On PostgreSQL
+    listeners on CHANGES_CHANNEL get the number at commit.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO core_changecounter (id, value) VALUES (1, 1) "
+            "ON CONFLICT (id) DO UPDATE SET value = core_changecounter.value + 1 RETURNING value"
+        )
+        number: int = cursor.fetchone()[0]
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, str(number)])
+    return number

@@ -1,0 +1,1 @@
+"""Premises, service points, accounts, and who lived where and when."""

@@ -1,0 +1,1 @@
+"""Collectors and their keys, meters, enrolment, the portal's own certificate authority, the broker's rules."""

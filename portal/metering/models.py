@@ -1,0 +1,285 @@
+"""What meters said: registers, installations, the batches that brought the reads, the reads, and what follows.
+
+`StoredBatch` is the source of truth. RecentRead, RegisterDay, DailyVolume, RegisterState, MeterEvent and LeakCase are
+all derived from it and can be made again (`portal/metering/rebuild.py`). Reads hold register and epoch as plain numbers
+without foreign keys: a check for every row would cost more than the row, and a table without keys partitions by time.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from domain.ids import MeterId, RegisterId
+from domain.reading import Register
+from domain.units import Unit
+from portal.core.public_id import PublicIdModel
+from portal.customers.models import ServicePoint
+from portal.fleet.models import Collector, Meter
+
+
+class MeterRegister(PublicIdModel):
+    """One counter of one meter, as it is declared on the wire. Another unit or scale is another row.
+
+    claimed   the office knows it; a register seen for the first time is kept and waits to be claimed.
+    in_usage  its counts are the consumption that residents see (a reverse total is not).
+    """
+
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="registers")
+    register_id = models.CharField(_("register"), max_length=32)
+    unit = models.CharField(max_length=8, choices=[(u.value, u.value) for u in Unit])
+    scale = models.SmallIntegerField()
+    modulus = models.BigIntegerField(null=True, blank=True)
+    claimed = models.BooleanField(default=False)
+    in_usage = models.BooleanField(default=True)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("register")
+        verbose_name_plural = _("registers")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                "meter", "register_id", "unit", "scale", Coalesce("modulus", 0), name="metering_register_once"
+            ),
+            models.CheckConstraint(name="metering_register_scale", condition=Q(scale__gte=-9, scale__lte=9)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter}/{self.register_id}"
+
+    def as_register(self) -> Register:
+        """Return the trade's own register."""
+        return Register(
+            meter_id=MeterId(self.meter.meter_id),
+            register_id=RegisterId(self.register_id),
+            unit=Unit(self.unit),
+            scale=self.scale,
+            modulus=self.modulus,
+        )
+
+
+class Installation(PublicIdModel):
+    """A meter at a service point from `start` (inclusive) to `end` (exclusive).
+
+    register     the one that first_count and last_count are of; None while no count was written down.
+    first_count  raw count at `start`, last_count at `end`: what the technician read from the dial, or None.
+    """
+
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="installations")
+    service_point = models.ForeignKey(ServicePoint, on_delete=models.PROTECT, related_name="installations")
+    start = models.DateTimeField()
+    end = models.DateTimeField(null=True, blank=True)
+    register = models.ForeignKey(MeterRegister, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    first_count = models.BigIntegerField(null=True, blank=True)
+    last_count = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("installation")
+        verbose_name_plural = _("installations")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_installation_sp", fields=["service_point", "start"]),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                name="metering_installation_span", condition=Q(end__isnull=True) | Q(end__gt=F("start"))
+            ),
+            models.CheckConstraint(
+                name="metering_installation_counts",
+                condition=Q(register__isnull=False) | Q(first_count__isnull=True, last_count__isnull=True),
+            ),
+            models.UniqueConstraint(name="metering_one_open_meter", fields=["meter"], condition=Q(end__isnull=True)),
+            models.UniqueConstraint(
+                name="metering_one_open_sp", fields=["service_point"], condition=Q(end__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} at {self.service_point}"
+
+
+class Epoch(models.Model):
+    """One life of one collector's store: 16 random bytes."""
+
+    collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="epochs")
+    epoch = models.BinaryField(max_length=16, unique=True)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    previous = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return bytes(self.epoch).hex()
+
+
+class StoredBatch(models.Model):
+    """A batch as it came, byte for byte: the source of truth, kept for ever."""
+
+    epoch = models.ForeignKey(Epoch, on_delete=models.PROTECT, related_name="batches")
+    stream = models.SmallIntegerField()
+    sequence = models.BigIntegerField()
+    batch_hash = models.BinaryField(max_length=32)
+    previous_hash = models.BinaryField(max_length=32)
+    signed = models.BinaryField()
+    sealed_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    reads = models.IntegerField()
+    events = models.IntegerField()
+    first_append_seq = models.BigIntegerField(null=True)
+    last_append_seq = models.BigIntegerField(null=True)
+    first_read_at = models.DateTimeField(null=True)
+    last_read_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_batch_once", fields=["epoch", "stream", "sequence"]),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_batch_appends", fields=["epoch", "stream", "last_append_seq"]),
+            models.Index(name="metering_batch_reads", fields=["epoch", "last_read_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.epoch}/{self.stream}/{self.sequence}"
+
+
+class RefusedBatch(models.Model):
+    """A batch that was not taken: why, and what it was. Equal ones are counted, the table is bounded."""
+
+    reason = models.CharField(max_length=40)
+    digest = models.BinaryField(max_length=32)
+    size_bytes = models.BigIntegerField()
+    topic_collector = models.CharField(max_length=64, blank=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_refused_once", fields=["digest", "reason", "topic_collector"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reason} {bytes(self.digest).hex()[:16]}"
+
+
+class RecentRead(models.Model):
+    """One read of a storage day that is still open. Narrow on purpose: millions of these pass through.
+
+    register  MeterRegister id; epoch: Epoch id. read_us: read_at in microseconds since 1970-01-01 UTC.
+    There is no unique constraint on (epoch, append_seq): that a batch is applied once is the batch's constraint, and
+    reconciliation counts these rows to prove it.
+    """
+
+    register = models.BigIntegerField()
+    read_us = models.BigIntegerField()
+    raw_count = models.BigIntegerField()
+    epoch = models.BigIntegerField()
+    append_seq = models.BigIntegerField()
+    quality = models.SmallIntegerField()
+    reason = models.SmallIntegerField()
+    flags = models.SmallIntegerField()
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_recent_read", fields=["register", "read_us"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.register} {self.raw_count} at {self.read_us}"
+
+
+class RegisterDay(models.Model):
+    """All reads of one register on one storage day (UTC, days since 1970), packed by `portal/metering/packed.py`."""
+
+    pk = models.CompositePrimaryKey("register", "day")
+    register = models.BigIntegerField()
+    day = models.IntegerField()
+    reads = models.IntegerField()
+    packed = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.register} day {self.day}"
+
+
+class DailyVolume(models.Model):
+    """What one register counted on one calendar day of the utility: the roll-up for questions about the whole fleet."""
+
+    pk = models.CompositePrimaryKey("register", "day")
+    register = models.BigIntegerField()
+    day = models.DateField(db_index=True)
+    counts = models.BigIntegerField()
+    quality = models.SmallIntegerField()
+    interpolated = models.BooleanField()
+
+    def __str__(self) -> str:
+        return f"{self.register} {self.day}: {self.counts}"
+
+
+class RegisterState(models.Model):
+    """The newest read of one register, and the change number of the commit that last touched it."""
+
+    register = models.OneToOneField(MeterRegister, primary_key=True, on_delete=models.CASCADE, related_name="state")
+    last_read_at = models.DateTimeField()
+    last_count = models.BigIntegerField()
+    last_quality = models.SmallIntegerField()
+    change_number = models.BigIntegerField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.register}: {self.last_count}"
+
+
+class MeterEvent(PublicIdModel):
+    """Something that happened at a moment, as a collector reported it."""
+
+    collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="events")
+    event_id = models.CharField(max_length=128)
+    kind = models.CharField(max_length=32)
+    at = models.DateTimeField()
+    meter = models.ForeignKey(Meter, null=True, on_delete=models.PROTECT, related_name="events")
+    detail = models.JSONField(default=dict)
+    epoch = models.BigIntegerField()
+    append_seq = models.BigIntegerField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("meter event")
+        verbose_name_plural = _("meter events")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_event_once", fields=["collector", "event_id"]),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_event_meter", fields=["meter", "at"]),
+            models.Index(name="metering_event_kind", fields=["kind", "at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event_id}"
+
+
+class LeakCase(PublicIdModel):
+    """A leak from the moment it was opened to the moment it cleared.
+
+    installation  where the meter stood then; None while nobody has claimed the meter.
+    evidence      the details of the events that opened and cleared it, as the collector sent them.
+    """
+
+    installation = models.ForeignKey(Installation, null=True, on_delete=models.PROTECT, related_name="leak_cases")
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="leak_cases")
+    alarm_id = models.CharField(max_length=128, unique=True)
+    rule = models.CharField(max_length=60, blank=True)
+    opened_at = models.DateTimeField()
+    cleared_at = models.DateTimeField(null=True)
+    evidence = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name = _("leak")
+        verbose_name_plural = _("leaks")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_leak_open", fields=["meter", "cleared_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"leak {self.alarm_id}"

@@ -1,0 +1,1 @@
+"""Pages for the utility's residents."""

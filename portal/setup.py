@@ -1,0 +1,51 @@
+"""`headwater portal init`: everything a portal needs before its first start; running it again changes nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ResourceUnavailable
+from portal.config.environment import read_environment
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all, and on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def prepare_state_directory() -> None:
+    """Make the state directory and the secret key. Runs before Django starts, because its settings read the key."""
+    environment = read_environment(os.environ)
+    try:
+        environment.portal_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("keys", "ca", "broker", "outbox"):
+            (environment.portal_dir / name).mkdir(exist_ok=True, mode=0o700)
+        if environment.secret_key is None:
+            write_private(environment.portal_dir / "keys" / "secret_key", secrets.token_urlsafe(50).encode())
+    except OSError as error:
+        raise ResourceUnavailable(
+            f"{environment.portal_dir}: {error.strerror}; set HEADWATER_PORTAL_DIR to a directory that can be written"
+        ) from error
+
+
+def initialise() -> dict[str, Any]:
+    """Make keys, certificate authority and tables; return what `--json` prints."""
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from portal.core.models import ChangeCounter, UtilitySettings
+
+    call_command("migrate", interactive=False, verbosity=0)
+    UtilitySettings.objects.get_or_create(pk=1)
+    ChangeCounter.objects.get_or_create(pk=1)
+    return {"portal_dir": str(settings.PORTAL_DIR)}
