@@ -76,3 +76,20 @@ class BatchId:
 
     def __str__(self) -> str:
         return f"{self.collector}/{self.epoch.hex()[:8]}/{self.stream.name.lower()}/{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousEpoch:
+    """What an epoch's first batch says of the epoch before it, so that the portal knows what may be missing.
+
+    last_sequences  the highest sealed sequence that the collector knows of, for (bulk, urgent); 0 for none.
+    """
+
+    epoch: bytes
+    last_sequences: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if len(self.epoch) != 16:
+            raise ValueError(f"an epoch has 16 bytes, not {len(self.epoch)}")
+        if len(self.last_sequences) != len(Stream) or not all(0 <= last < 2**63 for last in self.last_sequences):
+            raise ValueError("an epoch has one last sequence for each stream")

@@ -1,0 +1,466 @@
+"""The versioned wire format of a batch: deterministic CBOR, reads in columns of deltas, compressed. No I/O.
+
+A payload is the CBOR list [version, compression, compressed bytes]; inside is one CBOR map. docs/reference/batch.cddl
+is its schema and docs/reference/wire-format.md says what each column means. Whatever arrives, decode_payload returns a
+Batch or raises BadBatch; decoding what was encoded gives an equal Batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import gcd
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import cbor2
+
+from domain.clock import ClockState
+from domain.ids import BatchId, CollectorId, MeterId, PreviousEpoch, RegisterId, Stream
+from domain.reading import (
+    Event,
+    EventKind,
+    ReadFlag,
+    ReadQuality,
+    Reason,
+    Register,
+    RegisterRead,
+    StoredEvent,
+    StoredRead,
+)
+from domain.units import Unit
+from sync import columns as col
+from sync.compression import compress, decompress
+from sync.errors import BadBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+VERSION = 1
+MAX_PLAIN_BYTES = 4 * 1024 * 1024
+MAX_READS = 100_000
+MAX_EVENTS = 10_000
+NO_PREVIOUS = bytes(32)
+"""previous_hash of the first batch of a stream within an epoch."""
+
+_LONGEST_TEXT, _LONGEST_ID, _MOST_DETAILS, _MOST_IN_LIST = 65_536, 200, 256, 10_000
+_DEPTH = 8
+_HEAD = frozenset(range(6))
+_OPTIONAL = frozenset({6, 7, 8, 9, 10})
+_ClockKey = tuple[bytes, bool, "datetime | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Reads and events that travel, are signed and are acknowledged together.
+
+    previous_hash   sha256 of the signed bytes of the batch before it in this stream; NO_PREVIOUS for the first.
+    reads, events   in rising append_seq.
+    previous_epoch  only in an epoch's first batch, and only when there was an epoch before.
+    """
+
+    id: BatchId
+    previous_hash: bytes
+    sealed_at: datetime
+    reads: tuple[StoredRead, ...] = ()
+    events: tuple[StoredEvent, ...] = ()
+    previous_epoch: PreviousEpoch | None = None
+
+
+def encode_payload(batch: Batch) -> bytes:
+    """Return a batch as its payload: the bytes that are signed.
+
+    raises  BadBatch when the batch breaks the bounds that every decoder checks.
+    """
+    _check_order(batch)
+    clocks = _Clocks()
+    plain: dict[int, Any] = {
+        0: str(batch.id.collector),
+        1: batch.id.epoch,
+        2: int(batch.id.stream),
+        3: batch.id.sequence,
+        4: col.octets(batch.previous_hash, 32),
+        5: col.microseconds(batch.sealed_at),
+    }
+    if batch.previous_epoch is not None:
+        plain[6] = [batch.previous_epoch.epoch, *batch.previous_epoch.last_sequences]
+    if batch.reads:
+        plain[8], plain[9] = _pack_reads([stored.read for stored in batch.reads], clocks)
+        plain[9][0] = col.pack(col.deltas([stored.append_seq for stored in batch.reads]))
+    if batch.events:
+        plain[10] = [_event_row(stored, clocks) for stored in batch.events]
+    if clocks.table:
+        plain[7] = clocks.rows()
+    tag, data = compress(cbor2.dumps(plain, canonical=True))
+    return cbor2.dumps([VERSION, tag, data], canonical=True)
+
+
+def decode_payload(payload: bytes, *, max_plain_bytes: int = MAX_PLAIN_BYTES) -> Batch:
+    """Return the batch of a payload.
+
+    raises  BadBatch(reason_code) for anything that encode_payload would not have written.
+    """
+    version, tag, data = col.items(_decode_cbor(payload), 3)
+    if version != VERSION or type(version) is not int:
+        raise BadBatch("version")
+    if type(tag) is not int or type(data) is not bytes:
+        raise BadBatch("format", "compression")
+    plain = _decode_cbor(decompress(tag, data, max_plain_bytes=max_plain_bytes))
+    try:
+        batch = _read_plain(col.fields(plain, required=_HEAD, optional=_OPTIONAL))
+    except ValueError as error:  # an id, a register or an enumeration refused its value
+        raise BadBatch("range", str(error)[:200]) from None
+    _check_order(batch)
+    return batch
+
+
+def _decode_cbor(data: bytes) -> Any:
+    """Return what the bytes say, if they are the one deterministic way to say it.
+
+    cbor2's canonical form sorts shorter keys first; with keys of one type in every map that is RFC 8949 4.2.1 too.
+    """
+    try:
+        value = cbor2.loads(data, max_depth=_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
+        again = cbor2.dumps(value, canonical=True)
+    except (cbor2.CBORError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise BadBatch("format", f"CBOR: {error}"[:200]) from None
+    if again != data:
+        raise BadBatch("not-deterministic")
+    return value
+
+
+def _check_order(batch: Batch) -> None:
+    if len(batch.reads) > MAX_READS or len(batch.events) > MAX_EVENTS:
+        raise BadBatch("oversized", f"{len(batch.reads)} reads, {len(batch.events)} events")
+    stored: tuple[Sequence[StoredRead | StoredEvent], ...] = (batch.reads, batch.events)
+    for rows in stored:
+        last = 0
+        for row in rows:
+            if not last < row.append_seq < col.LIMIT:
+                raise BadBatch("order", f"append_seq {row.append_seq} after {last}")
+            last = row.append_seq
+    if (
+        batch.reads
+        and batch.events
+        and not {r.append_seq for r in batch.reads}.isdisjoint(e.append_seq for e in batch.events)
+    ):
+        raise BadBatch("order", "a read and an event share an append_seq")
+
+
+class _Clocks:
+    """The clock contexts of a batch, in order of first use, each with its first wall-minus-monotonic offset."""
+
+    def __init__(self) -> None:
+        self.table: dict[_ClockKey, tuple[int, int]] = {}
+
+    def place(self, clock: ClockState, at_us: int) -> tuple[int, int, int]:
+        """Return (index, microseconds beyond the context's offset, nanoseconds below the microsecond)."""
+        us, ns = divmod(col.integer(clock.monotonic_ns, 0, col.LIMIT), 1000)
+        key = (col.octets(clock.boot_id, 16), clock.synchronised, clock.synced_since)
+        index, offset = self.table.setdefault(key, (len(self.table), at_us - us))
+        return index, us - at_us + offset, ns
+
+    def rows(self) -> list[list[Any]]:
+        """Return the contexts as they are written: [boot id, synchronised, since or null, offset]."""
+        return [
+            [boot_id, synchronised, None if since is None else col.microseconds(since), offset]
+            for (boot_id, synchronised, since), (_, offset) in self.table.items()
+        ]
+
+
+def _pack_reads(reads: Sequence[RegisterRead], clocks: _Clocks) -> tuple[list[Any], dict[int, Any]]:
+    """Return the table of registers and the columns of the reads, all but append_seq."""
+    registers: dict[Register, int] = {}
+    indices = [registers.setdefault(read.register, len(registers)) for read in reads]
+    first_counts, count_deltas = _split_counts(indices, [read.raw_count for read in reads])
+    at_us = [col.microseconds(read.read_at) for read in reads]
+    places = [clocks.place(read.clock, us) for read, us in zip(reads, at_us, strict=True)]
+    clock_indices = [index for index, _, _ in places]
+    at_deltas, at_step = _stepped(col.deltas(at_us, at_us[0]))
+    drift, drift_step = _stepped(_deltas_by_key(clock_indices, [us for _, us, _ in places]))
+    written = {
+        14: len(reads),
+        1: col.pack(_turns(indices, len(registers))),
+        2: at_us[0],
+        3: at_step,
+        4: col.pack(at_deltas),
+        5: col.pack(first_counts),
+        6: col.pack(count_deltas),
+        7: col.pack(clock_indices),
+        8: drift_step,
+        9: col.pack(drift),
+        10: col.pack([ns for _, _, ns in places]),
+        11: col.pack([int(read.quality) for read in reads]),
+        12: col.pack([int(read.reason) for read in reads]),
+        13: col.pack([int(read.flags) for read in reads]),
+    }
+    # What is zero throughout is left out: most batches have plain measured reads of one clock context.
+    return _pack_registers(list(registers)), {k: v for k, v in written.items() if v != _ABSENT.get(k, ...)}
+
+
+_ABSENT: dict[int, Any] = {1: 0, 3: 1, 6: [], 7: 0, 8: 1, 9: 0, 10: 0, 11: 0, 12: 0, 13: 0}
+_READ_REQUIRED, _READ_OPTIONAL = frozenset({0, 2, 4, 5, 14}), frozenset(_ABSENT)
+
+
+def _turns(indices: Sequence[int], registers: int) -> list[int]:
+    """Return how many registers each read skips after the one before it; polled in turn, that is 0 throughout."""
+    return [(index - before - 1) % registers for index, before in zip(indices, [-1, *indices], strict=False)]
+
+
+def _stepped(differences: list[int]) -> tuple[list[int], int]:
+    """Return the differences divided by their greatest common divisor, and it: clocks often tick in whole ms."""
+    step = gcd(*differences) or 1
+    return [difference // step for difference in differences], step
+
+
+def _deltas_by_key(keys: Sequence[int], values: Sequence[int]) -> list[int]:
+    """Return each value minus the one before it with the same key, the first of a key as it is."""
+    last: dict[int, int] = {}
+    result = []
+    for key, value in zip(keys, values, strict=True):
+        result.append(value - last.get(key, 0))
+        last[key] = value
+    return result
+
+
+def _split_counts(indices: Sequence[int], counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return (first count of each register, later counts as differences to the register's count before)."""
+    first: list[int] = []
+    later: list[int] = []
+    last: dict[int, int] = {}
+    col.within([*counts], -col.LIMIT, col.LIMIT)
+    for index, count in zip(indices, counts, strict=True):
+        if index in last:
+            later.append(count - last[index])
+        else:
+            first.append(count)
+        last[index] = count
+    return first, later
+
+
+def _pack_registers(registers: Sequence[Register]) -> list[Any]:
+    """Return [size, kinds, prefixes, kind, prefix and number columns]: meter ids mostly end in a number."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    prefixes: dict[tuple[str, int], int] = {}
+    kind_column, prefix_column, numbers = [], [], []
+    for register in registers:
+        kind = (str(register.register_id), register.unit.value, register.scale, register.modulus)
+        kind_column.append(kinds.setdefault(kind, len(kinds)))
+        prefix, digits = _split_meter_id(register.meter_id)
+        prefix_column.append(prefixes.setdefault((prefix, len(digits)), len(prefixes)))
+        numbers.append(int(digits or "0"))
+    return [
+        len(registers),
+        [list(kind) for kind in kinds],
+        [list(prefix) for prefix in prefixes],
+        col.pack(kind_column),
+        col.pack(prefix_column),
+        col.pack(col.deltas(numbers)),
+    ]
+
+
+def _split_meter_id(meter_id: str) -> tuple[str, str]:
+    """Return a meter id as (what comes before, its last digits, at most 15 of them)."""
+    cut = len(meter_id)
+    while cut > 0 and len(meter_id) - cut < 15 and meter_id[cut - 1] in "0123456789":
+        cut -= 1
+    return meter_id[:cut], meter_id[cut:]
+
+
+def _event_row(stored: StoredEvent, clocks: _Clocks) -> list[Any]:
+    event = stored.event
+    at_us = col.microseconds(event.at)
+    index, drift, ns = clocks.place(event.clock, at_us)
+    meter_id = None if event.meter_id is None else str(event.meter_id)
+    detail = _check_detail({key: list(v) if isinstance(v, list) else v for key, v in event.detail.items()})
+    event_id = col.text(event.event_id, _LONGEST_ID)
+    return [stored.append_seq, event_id, event.kind.value, at_us, index, drift, ns, meter_id, detail]
+
+
+def _check_detail(detail: Any) -> dict[str, Any]:
+    """Return an event's detail when it holds text, integers and lists of one of them; else raise BadBatch."""
+    if type(detail) is not dict or len(detail) > _MOST_DETAILS:
+        raise BadBatch("format", "an event's detail")
+    for key, value in detail.items():
+        col.text(key, _LONGEST_ID)
+        parts = col.items(value, most=_MOST_IN_LIST) if type(value) is list else [value]
+        for part in parts:
+            col.integer(part) if type(part) is int else col.text(part, _LONGEST_TEXT)
+        if len({type(part) for part in parts}) > 1:
+            raise BadBatch("format", "a list of text and integers")
+    return detail
+
+
+def _read_plain(plain: dict[int, Any]) -> Batch:
+    """Return the batch of a decoded map; raises BadBatch, or ValueError from the domain's own checks."""
+    collector = CollectorId(col.text(plain[0], 32))
+    epoch, stream = col.octets(plain[1], 16), Stream(col.integer(plain[2], 0, len(Stream)))
+    batch_id = BatchId(collector, epoch, stream, col.integer(plain[3], 1, col.LIMIT))
+    clocks = [_read_clock(row) for row in col.items(plain.get(7, []), most=MAX_READS)]
+    if (8 in plain) != (9 in plain):
+        raise BadBatch("format", "registers and reads come together")
+    reads = _read_reads(plain[9], _read_registers(plain[8]), clocks) if 9 in plain else ()
+    events = tuple(_read_event(row, clocks) for row in col.items(plain.get(10, []), most=MAX_EVENTS))
+    previous = _read_previous(plain[6]) if 6 in plain else None
+    return Batch(batch_id, col.octets(plain[4], 32), _moment(plain[5]), tuple(reads), events, previous)
+
+
+def _moment(value: Any) -> datetime:
+    return col.moment_at(col.integer(value, -col.LIMIT, col.LIMIT))
+
+
+def _read_previous(value: Any) -> PreviousEpoch:
+    epoch, bulk, urgent = col.items(value, 3)
+    return PreviousEpoch(col.octets(epoch, 16), (col.integer(bulk, 0, col.LIMIT), col.integer(urgent, 0, col.LIMIT)))
+
+
+def _read_clock(row: Any) -> tuple[bytes, bool, datetime | None, int]:
+    boot_id, synchronised, since, offset = col.items(row, 4)
+    if type(synchronised) is not bool:
+        raise BadBatch("format", "a clock is synchronised or not")
+    return col.octets(boot_id, 16), synchronised, None if since is None else _moment(since), col.integer(offset)
+
+
+def _clock_state(clock: tuple[bytes, bool, datetime | None, int], at_us: int, drift: int, ns: int) -> ClockState:
+    boot_id, synchronised, since, offset = clock
+    monotonic_ns = (at_us - offset + drift) * 1000 + ns
+    return ClockState(boot_id, col.integer(monotonic_ns, 0, col.LIMIT), synchronised, since)
+
+
+def _read_registers(table: Any) -> list[Register]:
+    size, kinds, prefixes, kind_column, prefix_column, number_column = col.items(table, 6)
+    count = _size(size)
+    kinds = [_read_kind(row) for row in col.items(kinds, most=MAX_READS)]
+    prefixes = [_read_prefix(row) for row in col.items(prefixes, most=MAX_READS)]
+    kind_indices = col.within(col.unpack(kind_column, count), 0, len(kinds))
+    prefix_indices = col.within(col.unpack(prefix_column, count), 0, len(prefixes))
+    numbers = col.sums(col.unpack(number_column, count))
+    registers = []
+    for kind, index, number in zip(kind_indices, prefix_indices, numbers, strict=True):
+        prefix, width = prefixes[index]
+        col.integer(number, 0, 10**width)
+        digits = f"{number:0{width}d}" if width else ""
+        register_id, unit, scale, modulus = kinds[kind]
+        registers.append(Register(MeterId(prefix + digits), register_id, unit, scale, modulus))
+    if len(set(registers)) != len(registers):
+        raise BadBatch("format", "a register stands twice in the table")
+    return registers
+
+
+def _read_kind(row: Any) -> tuple[RegisterId, Unit, int, int | None]:
+    register_id, unit, scale, modulus = col.items(row, 4)
+    modulus = None if modulus is None else col.integer(modulus, 2, 2 * col.LIMIT)
+    return RegisterId(col.text(register_id, 32)), Unit(col.text(unit, 8)), col.integer(scale, -9, 10), modulus
+
+
+def _read_prefix(row: Any) -> tuple[str, int]:
+    prefix, width = col.items(row, 2)
+    return col.text(prefix, 40), col.integer(width, 0, 16)
+
+
+def _read_reads(value: Any, registers: list[Register], clocks: list[Any]) -> Iterable[StoredRead]:
+    columns = _ABSENT | col.fields(value, required=_READ_REQUIRED, optional=_READ_OPTIONAL)
+    count = _size(columns[14])
+    indices = _untwist(col.unpack(columns[1], count), len(registers))
+    first_at = col.integer(columns[2], -col.LIMIT, col.LIMIT)
+    at_us = col.sums(_unstepped(columns[4], columns[3], count), first_at)
+    counts = _join_counts(indices, columns[5], columns[6], len(registers))
+    clock_indices = col.within(col.unpack(columns[7], count), 0, len(clocks))
+    drift = _sums_by_key(clock_indices, _unstepped(columns[9], columns[8], count))
+    below_us = col.within(col.unpack(columns[10], count), 0, 1000)
+    qualities = _numbered(columns[11], count, ReadQuality)
+    reasons = _numbered(columns[12], count, Reason)
+    flags = _flags(columns[13], count)
+    seqs = col.within(col.sums(col.unpack(columns[0], count)), 1, col.LIMIT)
+    return [
+        StoredRead(
+            seq,
+            RegisterRead(
+                registers[index],
+                raw_count,
+                col.moment_at(us),
+                _clock_state(clocks[clock], us, beyond, ns),
+                quality,
+                reason,
+                flag,
+            ),
+        )
+        for seq, index, raw_count, us, clock, beyond, ns, quality, reason, flag in zip(
+            seqs, indices, counts, at_us, clock_indices, drift, below_us, qualities, reasons, flags, strict=True
+        )
+    ]
+
+
+def _size(value: Any) -> int:
+    """Return how long the columns of a table are; it stands apart, as a constant column does not say."""
+    if col.integer(value, 1) > MAX_READS:
+        raise BadBatch("oversized", f"{value} rows")
+    return int(value)
+
+
+def _untwist(turns: list[int], registers: int) -> list[int]:
+    col.within(turns, 0, registers)
+    indices, index = [], -1
+    for turn in turns:
+        index = (index + 1 + turn) % registers
+        indices.append(index)
+    return indices
+
+
+def _unstepped(column: Any, step: Any, count: int) -> list[int]:
+    size = col.integer(step, 1, col.LIMIT)
+    return [difference * size for difference in col.unpack(column, count)]
+
+
+def _sums_by_key(keys: Sequence[int], differences: Sequence[int]) -> list[int]:
+    last: dict[int, int] = {}
+    result = []
+    for key, difference in zip(keys, differences, strict=True):
+        last[key] = last.get(key, 0) + difference
+        result.append(last[key])
+    return result
+
+
+def _join_counts(indices: Sequence[int], first_column: Any, later_column: Any, registers: int) -> list[int]:
+    seen = Counter(indices)
+    if len(seen) != registers:
+        raise BadBatch("format", "a register without a read")
+    first = iter(col.unpack(first_column, registers))
+    later = iter(col.unpack(later_column, len(indices) - registers))
+    last: dict[int, int] = {}
+    counts = []
+    for index in indices:
+        last[index] = last[index] + next(later) if index in last else next(first)
+        counts.append(last[index])
+    return col.within(counts, -col.LIMIT, col.LIMIT)
+
+
+def _numbered(column: Any, count: int, kind: type[Any]) -> list[Any]:
+    values = col.unpack(column, count)
+    known = {value: kind(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _flags(column: Any, count: int) -> list[ReadFlag]:
+    every = int(~ReadFlag.NONE)
+    values = col.within(col.unpack(column, count), 0, every + 1)
+    known = {value: ReadFlag(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _read_event(row: Any, clocks: list[Any]) -> StoredEvent:
+    append_seq, event_id, kind, at, clock, drift, ns, meter_id, detail = col.items(row, 9)
+    at_us = col.integer(at, -col.LIMIT, col.LIMIT)
+    state = _clock_state(
+        clocks[col.integer(clock, 0, len(clocks))], at_us, col.integer(drift), col.integer(ns, 0, 1000)
+    )
+    event = Event(
+        col.text(event_id, _LONGEST_ID),
+        EventKind(col.text(kind, 40)),
+        col.moment_at(at_us),
+        state,
+        None if meter_id is None else MeterId(col.text(meter_id, 40)),
+        MappingProxyType(_check_detail(detail)),
+    )
+    return StoredEvent(col.integer(append_seq, 1, col.LIMIT), event)
