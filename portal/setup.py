@@ -43,9 +43,11 @@ def initialise() -> dict[str, Any]:
     from django.conf import settings
     from django.core.management import call_command
 
+    from portal.config.assets import collect_assets
     from portal.core.models import ChangeCounter, UtilitySettings
 
     call_command("migrate", interactive=False, verbosity=0)
+    collect_assets(Path(settings.PORTAL_DIR) / "static")
     UtilitySettings.objects.get_or_create(pk=1)
     ChangeCounter.objects.get_or_create(pk=1)
     return {"portal_dir": str(settings.PORTAL_DIR)}

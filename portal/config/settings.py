@@ -152,10 +152,25 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-STATIC_URL = "static/"
-STATIC_ROOT = PORTAL_DIR / "static" if (PORTAL_DIR / "static").is_dir() else None
-STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
-WHITENOISE_USE_FINDERS = True
+# `portal init` collects the assets, hashed and compressed; without that (tests) they are served where they lie.
+_COLLECTED = (PORTAL_DIR / "static" / "staticfiles.json").is_file()
+STATIC_URL = "/static/"
+STATIC_ROOT = PORTAL_DIR / "static" if _COLLECTED else None
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "portal.config.assets.NodeModulesFinder",
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if _COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not _COLLECTED
 
 # In the demo pages are served in clear text on a loopback address; everywhere else cookies need TLS.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEMO
