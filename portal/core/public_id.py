@@ -1,4 +1,4 @@
-"""Opaque public ids: what stands in every address instead of a row number, so that nothing can be counted or guessed."""
+"""Opaque public ids: what stands in every address instead of a row number: nothing can be counted or guessed."""
 
 from __future__ import annotations
 

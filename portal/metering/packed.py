@@ -1,0 +1,158 @@
+"""One register's reads of one storage day in one value: columns of varints, compressed. Lossless.
+
+Layout: one byte 1 (version), one byte 0 (plain) or 1 (zlib), then the columns one after the other, each of varints:
+  count     number of reads n
+  times     microseconds since the start of the day: first, first difference, then differences of differences
+  counts    raw count: first, then differences
+  epochs    runs of (length, epoch row id as a difference)
+  appends   append_seq: first, first difference, then differences of differences
+  marks     runs of (length, quality, reason, flags)
+Signed numbers are zigzag. Reads are in the order of (read_us, epoch, append_seq), so packing is canonical: the same
+reads give the same bytes whatever the order in which they arrived.
+"""
+
+from __future__ import annotations
+
+import zlib
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from portal.metering.errors import PackedReadsDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+DAY_US = 86_400_000_000
+_VERSION, _PLAIN, _ZLIB = 1, 0, 1
+
+
+class KeptRead(NamedTuple):
+    """A read as the read tables keep it; sorts by time. `epoch` is the Epoch's row id, read_us microseconds UTC."""
+
+    read_us: int
+    epoch: int
+    append_seq: int
+    raw_count: int
+    quality: int
+    reason: int
+    flags: int
+
+
+def pack_day(day: int, reads: Iterable[KeptRead]) -> bytes:
+    """Return the packed reads of one register on one storage day (days since 1970)."""
+    ordered = sorted(reads)
+    if any(read.read_us // DAY_US != day for read in ordered):
+        raise ValueError(f"a read of another day than {day}")
+    numbers = [len(ordered)]
+    numbers += _twice_differenced([read.read_us - day * DAY_US for read in ordered])
+    numbers += _differenced([read.raw_count for read in ordered])
+    numbers += _runs([(read.epoch,) for read in ordered])
+    numbers += _twice_differenced([read.append_seq for read in ordered])
+    numbers += _runs([(read.quality, read.reason, read.flags) for read in ordered])
+    plain = b"".join(map(_varint, numbers))
+    squeezed = zlib.compress(plain, 9)
+    if len(squeezed) < len(plain):
+        return bytes((_VERSION, _ZLIB)) + squeezed
+    return bytes((_VERSION, _PLAIN)) + plain
+
+
+def unpack_day(day: int, packed: bytes) -> list[KeptRead]:
+    """Return the reads of a packed day, in time order; raises PackedReadsDamaged."""
+    try:
+        return _unpack(day, packed)
+    except (StopIteration, RuntimeError, IndexError, ValueError, zlib.error) as error:
+        raise PackedReadsDamaged(
+            f"a packed day of reads (day {day}, {len(packed)} bytes) does not unpack: {error!r}; "
+            "run `headwater portal rebuild`"
+        ) from error
+
+
+def _unpack(day: int, packed: bytes) -> list[KeptRead]:
+    if packed[0] != _VERSION:
+        raise ValueError(f"version {packed[0]}")
+    numbers = _varints(zlib.decompress(packed[2:]) if packed[1] == _ZLIB else packed[2:])
+    n = next(numbers)
+    times = _summed_twice([next(numbers) for _ in range(n)])
+    counts = _summed([next(numbers) for _ in range(n)])
+    epochs = _expanded(numbers, n, width=1)
+    appends = _summed_twice([next(numbers) for _ in range(n)])
+    marks = _expanded(numbers, n, width=3)
+    if next(numbers, None) is not None:
+        raise ValueError("bytes behind the last column")
+    base = day * DAY_US
+    return [
+        KeptRead(base + at, epoch, append_seq, count, quality, reason, flags)
+        for at, (epoch,), append_seq, count, (quality, reason, flags) in zip(
+            times, epochs, appends, counts, marks, strict=True
+        )
+    ]
+
+
+def _zigzag(value: int) -> int:
+    return value << 1 if value >= 0 else (-value << 1) - 1
+
+
+def _unzigzag(value: int) -> int:
+    return value >> 1 if not value & 1 else -((value + 1) >> 1)
+
+
+def _varint(value: int) -> bytes:
+    result = bytearray()
+    while value > 0x7F:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    result.append(value)
+    return bytes(result)
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        if byte & 0x80:
+            shift += 7
+        else:
+            yield value
+            value = shift = 0
+    if shift:
+        raise ValueError("cut inside a number")
+
+
+def _differenced(values: Sequence[int]) -> list[int]:
+    return [_zigzag(value - before) for value, before in zip(values, [0, *values], strict=False)]
+
+
+def _summed(numbers: Sequence[int]) -> list[int]:
+    result, total = [], 0
+    for number in numbers:
+        total += _unzigzag(number)
+        result.append(total)
+    return result
+
+
+def _twice_differenced(values: Sequence[int]) -> list[int]:
+    first = [value - before for value, before in zip(values, [0, *values], strict=False)]
+    return [*map(_zigzag, first[:1]), *_differenced(first[1:])]
+
+
+def _summed_twice(numbers: Sequence[int]) -> list[int]:
+    result, total = [], 0
+    for difference in [*map(_unzigzag, numbers[:1]), *_summed(numbers[1:])]:
+        total += difference
+        result.append(total)
+    return result
+
+
+def _runs(rows: Sequence[tuple[int, ...]]) -> list[int]:
+    return [n for row, group in groupby(rows) for n in (sum(1 for _ in group), *row)]
+
+
+def _expanded(numbers: Iterator[int], n: int, *, width: int) -> list[tuple[int, ...]]:
+    result: list[tuple[int, ...]] = []
+    while len(result) < n:
+        length = next(numbers)
+        row = tuple(next(numbers) for _ in range(width))
+        if not 0 < length <= n - len(result):
+            raise ValueError("a run's length")
+        result += [row] * length
+    return result

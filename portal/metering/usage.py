@@ -1,0 +1,290 @@
+"""Usage of a service point: hours, days and months that sum exactly to what the dials turned.
+
+Every boundary between two intervals has one integer count per register (`domain.usage.count_at`), whoever asks and
+however finely. A volume in a unit is the difference of the two boundary readings, each rounded to that unit's places:
+so rows of any resolution also sum exactly after rounding, and a chart, its table and a bill show the same numbers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+
+from domain.reading import ReadQuality
+from domain.units import Unit, as_decimal, counts_to
+from domain.usage import CountPoint, count_at, unrolled, worse
+from portal.core.services import utility_zone
+from portal.customers.services import Span, visible_spans
+from portal.metering.calendar import Resolution, boundaries
+from portal.metering.models import Installation, MeterRegister
+from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from portal.core.models import User
+    from portal.customers.models import ServicePoint
+
+PLACES = {
+    Unit.LITRE: 3,
+    Unit.CUBIC_METRE: 6,
+    Unit.GALLON: 3,
+    Unit.CUBIC_FOOT: 4,
+    Unit.CCF: 6,
+    Unit.KILOGALLON: 6,
+}
+"""Decimals of a volume in each unit: finer than any register counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One interval, labelled by its start.
+
+    volume        in the series' unit; None where nothing is known: a gap, never a zero.
+    counts        exact, in the series' counts_unit and counts_scale; None in a gap, or when registers are mixed.
+    interpolated  a boundary lies between two reads, so the volume was split by time.
+    """
+
+    start: datetime
+    end: datetime
+    volume: Decimal | None
+    counts: int | None
+    quality: ReadQuality
+    interpolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DialReading:
+    """What a register's dial showed at a moment (as it shows it: rolled over, in its own unit and scale)."""
+
+    at: datetime
+    meter_id: str
+    register_id: str
+    raw_count: int
+    unit: Unit
+    scale: int
+    quality: ReadQuality
+    interpolated: bool
+
+    @property
+    def value(self) -> Decimal:
+        """The reading in the register's own unit."""
+        return Decimal(self.raw_count).scaleb(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSeries:
+    """The usage of one service point.
+
+    counts_unit, counts_scale  what one count of the rows is worth; None when registers of several kinds are in it.
+    as_of                      the newest read that it rests on; None when there is none.
+    first, last                dial readings at the first and last moment that is known.
+    """
+
+    rows: tuple[UsageRow, ...]
+    start: datetime
+    end: datetime
+    resolution: Resolution
+    zone: str
+    unit: Unit
+    counts_unit: Unit | None
+    counts_scale: int | None
+    as_of: datetime | None
+    first: DialReading | None
+    last: DialReading | None
+
+    @property
+    def total(self) -> Decimal | None:
+        """The sum of the volumes; None when nothing is known."""
+        known = [row.volume for row in self.rows if row.volume is not None]
+        return sum(known, Decimal(0)) if known else None
+
+    @property
+    def total_counts(self) -> int | None:
+        """The sum of the counts; None when nothing is known or registers are mixed."""
+        known = [row.counts for row in self.rows if row.counts is not None]
+        return sum(known) if known and self.counts_unit is not None else None
+
+
+def usage(
+    service_point: ServicePoint,
+    *,
+    start: datetime,
+    end: datetime,
+    resolution: Resolution,
+    zone: ZoneInfo | None = None,
+    unit: Unit = Unit.GALLON,
+    spans: Sequence[Span] | None = None,
+) -> UsageSeries:
+    """Return the usage of a service point in [start, end), whoever lived there (staff, billing).
+
+    zone   cuts hours, days and months; the utility's when not given.
+    spans  when given, only what lies inside them is looked at: the rest is a gap.
+    raises Refused for an empty or much too long span.
+    """
+    zone = zone or utility_zone()
+    edges = boundaries(start, end, resolution, zone)
+    rows = [_Row() for _ in edges[1:]]
+    parts = [
+        part
+        for span in ([Span(start, end)] if spans is None else spans)
+        if (inside := span.intersection(Span(start, end))) is not None
+        for part in _parts(service_point, inside)
+    ]
+    for part in parts:
+        part.add_to(rows, edges, unit)
+    kinds = {(part.register.unit, part.register.scale) for part in parts}
+    counts_unit, counts_scale = kinds.pop() if len(kinds) == 1 else (None, None)
+    known = sorted((part for part in parts), key=lambda part: part.window.start)
+    return UsageSeries(
+        rows=tuple(
+            row.finished(a, b, exact=counts_unit is not None)
+            for row, a, b in zip(rows, edges[:-1], edges[1:], strict=True)
+        ),
+        start=edges[0],
+        end=edges[-1],
+        resolution=resolution,
+        zone=str(zone),
+        unit=unit,
+        counts_unit=None if counts_unit is None else Unit(counts_unit),
+        counts_scale=counts_scale,
+        as_of=max((part.as_of for part in parts if part.as_of), default=None),
+        first=known[0].dial_at(known[0].window.start) if known else None,
+        last=max(known, key=lambda part: part.window.end).dial_at(None) if known else None,
+    )
+
+
+def viewer_usage(
+    user: User,
+    service_point: ServicePoint,
+    *,
+    start: datetime,
+    end: datetime,
+    resolution: Resolution,
+    zone: ZoneInfo | None = None,
+    unit: Unit = Unit.GALLON,
+) -> UsageSeries:
+    """Return the usage that a resident may see: only inside the occupancies of their own accounts."""
+    spans = visible_spans(user, service_point)
+    return usage(service_point, start=start, end=end, resolution=resolution, zone=zone, unit=unit, spans=spans)
+
+
+def count_points(register: MeterRegister, installation: Installation, window: Span) -> list[CountPoint]:
+    """Return the unrolled points of a register that say what happened in a window of one installation.
+
+    The reads around the window belong to it too, as far as the meter was installed then: they give the counts at the
+    window's ends. So do the dial readings that were written down when the meter was hung up and taken off.
+    """
+    start_us, end_us = to_us(window.start), to_us(window.end)
+    low_us = to_us(installation.start)
+    high_us = None if installation.end is None else to_us(installation.end)
+    reads = reads_of(register.pk, start_us, end_us if high_us is None else min(end_us, high_us))
+    before, after = last_before(register.pk, start_us), first_after(register.pk, end_us)
+    if before is not None and before.read_us >= low_us:
+        reads.insert(0, before)
+    if after is not None and (high_us is None or after.read_us <= high_us):
+        reads.append(after)
+    points = [
+        CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality))
+        for read in reads
+        if read.quality != ReadQuality.MISSING
+    ]
+    if installation.register_id == register.pk:
+        points = [*_written_down(installation, points), *points]
+    return unrolled(points, register.modulus)
+
+
+def _written_down(installation: Installation, points: Sequence[CountPoint]) -> Iterator[CountPoint]:
+    taken = {point.at for point in points}
+    if installation.first_count is not None and installation.start not in taken:
+        yield CountPoint(installation.start, installation.first_count)
+    if installation.last_count is not None and installation.end is not None and installation.end not in taken:
+        yield CountPoint(installation.end, installation.last_count)
+
+
+@dataclass
+class _Row:
+    """One interval while parts are added to it."""
+
+    volume: Decimal | None = None
+    counts: int = 0
+    quality: ReadQuality = ReadQuality.MEASURED
+    interpolated: bool = False
+
+    def add(self, volume: Decimal, counts: int, quality: ReadQuality, *, interpolated: bool) -> None:
+        self.volume = volume if self.volume is None else self.volume + volume
+        self.counts += counts
+        self.quality = worse(self.quality, quality)
+        self.interpolated = self.interpolated or interpolated
+
+    def finished(self, start: datetime, end: datetime, *, exact: bool) -> UsageRow:
+        if self.volume is None:
+            return UsageRow(start, end, None, None, ReadQuality.MISSING, interpolated=False)
+        counts = self.counts if exact else None
+        return UsageRow(start, end, self.volume, counts, self.quality, self.interpolated)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one register of one installation says about one window, cut to the moments that its points reach."""
+
+    register: MeterRegister
+    window: Span
+    points: list[CountPoint]
+    as_of: datetime | None = field(default=None)
+
+    def add_to(self, rows: list[_Row], edges: Sequence[datetime], unit: Unit) -> None:
+        """Add this part's volumes to the rows between the edges."""
+        first = bisect_right(edges, self.window.start) - 1
+        moment = self.window.start
+        low = count_at(self.points, moment)
+        for index in range(first, len(rows)):
+            if moment >= self.window.end:
+                return
+            moment = min(edges[index + 1], self.window.end)
+            high = count_at(self.points, moment)
+            if low is not None and high is not None:
+                volume = self._reading(high[0], unit) - self._reading(low[0], unit)
+                rows[index].add(volume, high[0] - low[0], worse(low[1], high[1]), interpolated=low[2] or high[2])
+            low = high
+
+    def dial_at(self, moment: datetime | None) -> DialReading:
+        """Return what the dial showed at a moment of the window; None is its end."""
+        at = self.window.end if moment is None else moment
+        found = count_at(self.points, at)
+        assert found is not None  # the window was cut to the points
+        count, quality, interpolated = found
+        register = self.register
+        raw = count if register.modulus is None else count % register.modulus
+        unit = Unit(register.unit)
+        return DialReading(
+            at, register.meter.meter_id, register.register_id, raw, unit, register.scale, quality, interpolated
+        )
+
+    def _reading(self, count: int, unit: Unit) -> Decimal:
+        register = self.register
+        return as_decimal(counts_to(count, unit=Unit(register.unit), scale=register.scale, to=unit), PLACES[unit])
+
+
+def _parts(service_point: ServicePoint, span: Span) -> Iterator[_Part]:
+    installations = (
+        Installation.objects.filter(service_point=service_point, start__lt=span.end)
+        .filter(Q(end__isnull=True) | Q(end__gt=span.start))
+        .select_related("meter")
+        .order_by("start")
+    )
+    for installation in installations:
+        hung = span.intersection(Span(installation.start, installation.end))
+        registers = MeterRegister.objects.filter(meter=installation.meter, in_usage=True, claimed=True)
+        for register in registers.select_related("meter").order_by("pk"):
+            if hung is not None and (points := count_points(register, installation, hung)):
+                known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
+                if known is not None:
+                    inside = [point.at for point in points if known.start <= point.at <= known.end]
+                    yield _Part(register, known, points, max(inside, default=None))
