@@ -124,6 +124,8 @@ class EventKind(Enum):
     METER_ALARM = "meter-alarm"
     METER_SILENT = "meter-silent"
     METER_RETURNED = "meter-returned"
+    LINE_DOWN = "line-down"
+    LINE_RETURNED = "line-returned"
     BAD_REPLY = "bad-reply"
     IDENTITY_CHANGED = "identity-changed"
     REGISTER_SWAP = "register-swap"
