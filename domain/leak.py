@@ -8,9 +8,11 @@ may be 10 seconds or a day apart; a gap proves neither flow nor stillness. The r
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domain.leak_rules import FloorRule, LeakRules
@@ -78,17 +80,23 @@ class _Open:
 class _Ladder:
     """The ends of the latest slots of one length, oldest first; neighbours are the two reads that bound a slot."""
 
-    __slots__ = ("points", "slot_ms")
+    __slots__ = ("flows", "points", "slot_ms")
 
     def __init__(self, slot_ms: int, slots: int) -> None:
         self.slot_ms = slot_ms
         self.points: deque[Point] = deque(maxlen=slots + 1)
+        self.flows: deque[int] = deque(maxlen=slots)
+
+    def restart(self, point: Point) -> None:
+        """Forget the slots; the next one begins at this read."""
+        self.points.clear()
+        self.flows.clear()
+        self.points.append(point)
 
     def push(self, point: Point, *, gap_ms: int) -> bool:
         """Take the next read; return whether it completed a slot."""
         if not self.points or point.at_ms - self.points[-1].at_ms > gap_ms:
-            self.points.clear()
-            self.points.append(point)
+            self.restart(point)
             return False
         # A little short of a slot is a slot: reads every 15 minutes come a second early as often as late.
         if (point.at_ms - self.points[-1].at_ms) * 10 < self.slot_ms * 9:
@@ -106,9 +114,10 @@ class _Habit:
         self.week = [0] * 24
         self.past: list[list[int]] = []
 
-    def largest(self, hour: int) -> int:
-        """Return the largest floor of past weeks at this hour and its neighbours, in ml/h."""
-        return max((week[(hour + step) % 24] for week in self.past for step in (-1, 0, 1)), default=0)
+    def largest(self, hour: int, either_side: int) -> int:
+        """Return the largest floor of past weeks, in ml/h, at this hour and so many before and after it."""
+        hours = [(hour + step) % 24 for step in range(-either_side, either_side + 1)]
+        return max((week[near] for week in self.past for near in hours), default=0)
 
 
 class LeakDetector:
@@ -171,8 +180,7 @@ class LeakDetector:
             self._week_from_ms = point.at_ms
         self._last, self._raw, self._late = point, raw_count, 0
         for ladder in self._ladders.values():
-            ladder.points.clear()
-            ladder.points.append(point)
+            ladder.restart(point)
         return []
 
     def _implausible(self, step: int, elapsed_ms: int) -> bool:
@@ -189,8 +197,8 @@ class LeakDetector:
 
     def _slot_closed(self, slot_s: int, ladder: _Ladder) -> list[LeakChange]:
         """Judge the rules that look at slots of this length, now that one more is complete."""
-        points = list(ladder.points)
-        flows = [self._ml_per_h(b.count - a.count, b.at_ms - a.at_ms) for a, b in zip(points, points[1:], strict=False)]
+        points, flows = ladder.points, ladder.flows
+        flows.append(self._ml_per_h(points[-1].count - points[-2].count, points[-1].at_ms - points[-2].at_ms))
         if self._open is not None:
             return self._watch_open(self._open, slot_s, flows[-1])
         self._turn_week(points[-1].at_ms)
@@ -198,12 +206,19 @@ class LeakDetector:
         for rule in self.rules.rules:
             if rule.slot_s != slot_s or len(flows) < rule.slots:
                 continue
-            floor = sorted(flows[-rule.slots :])[rule.spare_slots]
-            if floor >= self.threshold_ml_per_h(rule, hour):
+            window = sorted(islice(flows, len(flows) - rule.slots, None))
+            floor = window[rule.spare_slots]
+            if floor >= self.threshold_ml_per_h(rule, hour) and self._is_steady(rule, window, ladder):
                 return [self._raise(rule, points[-rule.slots - 1], floor)]
             habit = self._habits[rule.name]
             habit.week[hour] = max(habit.week[hour], floor)
         return []
+
+    def _is_steady(self, rule: FloorRule, window: list[int], ladder: _Ladder) -> bool:
+        """Whether enough slots of a sorted window lie at its floor."""
+        floor = window[rule.spare_slots]
+        top = floor * (100 + self.rules.steady_percent) // 100 + self._ml_per_h(1, ladder.slot_ms)
+        return bisect_right(window, top) - rule.spare_slots >= rule.steady_slots
 
     def threshold_ml_per_h(self, rule: FloorRule, hour: int) -> int:
         """Return the floor in ml/h from which a rule opens an alarm in this hour of the UTC day."""
@@ -214,7 +229,7 @@ class LeakDetector:
             least = max(least, rule.unlearned_litres_per_h * 1000 * unknown_weeks // self.rules.known_weeks)
         if rule.factor_percent == 0:
             return least
-        largest = habit.largest(hour)
+        largest = habit.largest(hour, self.rules.habit_hours)
         one_count = self._ml_per_h(1, self._ladders[rule.slot_s].slot_ms)
         return max(least, largest * rule.factor_percent // 100 + (one_count if largest else 0))
 
@@ -296,6 +311,8 @@ class LeakDetector:
             detector._open = _Open(**{**saved, "since": Point(*saved["since"])})
         for slot_s, ladder in detector._ladders.items():
             ladder.points.extend(Point(*point) for point in state["ladders"].get(str(slot_s), ()))
+            flows = (detector._ml_per_h(b.count - a.count, b.at_ms - a.at_ms) for a, b in pairwise(ladder.points))
+            ladder.flows.extend(flows)
         for name, habit in detector._habits.items():
             if name in state["habits"]:
                 habit.week, habit.past = state["habits"][name]

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 class FloorRule:
     """A window of slots in which the flow never stopped.
 
-    name                   as it stands in events: continuous, base, running, burst.
+    name                   as it stands in events: burst, running, steady, base, continuous.
     slot_s, slots          length of a slot in seconds, and how many of them the window has.
     spare_slots            how many slots of the window may fall below the floor (a single still slot proves little).
+    steady_slots           how many slots must lie within steady_percent and one count above the floor: a leak is there
+                           at every moment without other use, while a home's own least flows differ from each other.
     least_litres_per_h     floors below this are never an alarm.
     unlearned_litres_per_h the floor that a home which is not known yet is allowed.
     factor_percent         how far above the home's own largest floor an alarm begins; 0 = the home's past plays no part.
@@ -26,6 +28,7 @@ class FloorRule:
     slot_s: int
     slots: int
     spare_slots: int
+    steady_slots: int
     least_litres_per_h: int
     unlearned_litres_per_h: int
     factor_percent: int
@@ -38,6 +41,8 @@ class LeakRules:
     rules                     in order of urgency: the first that holds opens the alarm.
     slot_litres_per_h_max     a slot is lengthened until one count of the register in it means at most this flow, so that
                               a dial that moves in steps of 100 litres does not look still between two steps.
+    steady_percent            how far above the floor a slot may lie and still be the floor.
+    habit_hours               floors of the hours that lie this close are compared: people rise earlier or come home late.
     gap_slots_max             reads further apart than this many slots prove neither flow nor stillness: windows restart.
     clear_slots               how many slots below half the alarm's flow, within its window, close it.
     learn_weeks, known_weeks  how many weeks of floors are remembered; after how many a home counts as known.
@@ -47,12 +52,15 @@ class LeakRules:
     """
 
     rules: tuple[FloorRule, ...] = (
-        FloorRule("burst", 900, 8, 0, 400, 400, 200),
-        FloorRule("running", 900, 24, 1, 4, 30, 200),
-        FloorRule("base", 3600, 8, 0, 2, 30, 200),
-        FloorRule("continuous", 3600, 24, 0, 2, 2, 0),
+        FloorRule("burst", 900, 8, 0, 4, 400, 400, 200),
+        FloorRule("running", 900, 28, 1, 20, 12, 30, 200),
+        FloorRule("steady", 900, 40, 1, 26, 8, 30, 200),
+        FloorRule("base", 3600, 12, 0, 6, 4, 30, 200),
+        FloorRule("continuous", 3600, 24, 0, 8, 2, 2, 0),
     )
     slot_litres_per_h_max: int = 50
+    steady_percent: int = 15
+    habit_hours: int = 3
     gap_slots_max: int = 3
     clear_slots: int = 3
     learn_weeks: int = 4
