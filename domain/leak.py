@@ -29,10 +29,10 @@ _STATE_VERSION = 1
 
 
 class Point(NamedTuple):
-    """A read as the detector keeps it: milliseconds since 1970, unrolled count, place in the store."""
+    """A read as the detector keeps it: milliseconds since 1970, unrolled count, append_seq."""
 
     at_ms: int
-    count: int
+    total: int
     seq: int
 
     @property
@@ -74,7 +74,6 @@ class _Open:
     since: Point
     counts: int
     ml_per_h: int
-    low_slots: int = 0
 
 
 class _Ladder:
@@ -162,7 +161,7 @@ class LeakDetector:
             return self._restart(Point(at_ms, raw_count, seq), raw_count)
         self._late = 0
         step = rollover_difference(self._raw, raw_count, self.register.modulus)
-        point = Point(at_ms, self._last.count + step, seq)
+        point = Point(at_ms, self._last.total + step, seq)
         if self._implausible(step, at_ms - self._last.at_ms):
             return self._restart(point, raw_count)
         self._last, self._raw = point, raw_count
@@ -198,9 +197,9 @@ class LeakDetector:
     def _slot_closed(self, slot_s: int, ladder: _Ladder) -> list[LeakChange]:
         """Judge the rules that look at slots of this length, now that one more is complete."""
         points, flows = ladder.points, ladder.flows
-        flows.append(self._ml_per_h(points[-1].count - points[-2].count, points[-1].at_ms - points[-2].at_ms))
+        flows.append(self._ml_per_h(points[-1].total - points[-2].total, points[-1].at_ms - points[-2].at_ms))
         if self._open is not None:
-            return self._watch_open(self._open, slot_s, flows[-1])
+            return self._watch_open(self._open, slot_s, ladder)
         self._turn_week(points[-1].at_ms)
         hour = points[-1].at_ms // _HOUR_MS % 24
         for rule in self.rules.rules:
@@ -245,24 +244,23 @@ class LeakDetector:
     def _raise(self, rule: FloorRule, since: Point, floor: int) -> LeakChange:
         """Open the alarm; what was learnt within its window is forgotten, a leak is no habit."""
         assert self._last is not None
-        text = f"{self.register.meter_id}|{self.register.register_id}|{rule.name}|{since.at_ms}|{since.count}"
+        raw = since.total % self.register.modulus if self.register.modulus else since.total
+        text = f"{self.register.meter_id}|{self.register.register_id}|{rule.name}|{since.at_ms}|{raw}"
         alarm_id = hashlib.sha256(text.encode()).hexdigest()[:24]
-        self._open = _Open(alarm_id, rule.name, since, self._last.count - since.count, floor)
+        self._open = _Open(alarm_id, rule.name, since, self._last.total - since.total, floor)
         hours = (self._last.at_ms - since.at_ms) // _HOUR_MS + 1
         for habit in self._habits.values():
             for back in range(min(24, hours + 1)):
                 habit.week[(self._last.at_ms // _HOUR_MS - back) % 24] = 0
         return self._change(self._open, opened=True)
 
-    def _watch_open(self, alarm: _Open, slot_s: int, flow: int) -> list[LeakChange]:
-        """Close the alarm once enough slots of its rule's length fell below half its flow."""
+    def _watch_open(self, alarm: _Open, slot_s: int, ladder: _Ladder) -> list[LeakChange]:
+        """Close the alarm once enough slots of its rule's window fell below half its flow."""
         rule = next(rule for rule in self.rules.rules if rule.name == alarm.rule)
-        if rule.slot_s != slot_s:
+        if rule.slot_s != slot_s or ladder.flows[-1] * 2 >= alarm.ml_per_h:
             return []
-        if flow * 2 >= alarm.ml_per_h:
-            return []
-        alarm.low_slots += 1
-        if alarm.low_slots < self.rules.clear_slots:
+        window = islice(ladder.flows, max(0, len(ladder.flows) - rule.slots), None)
+        if sum(flow * 2 < alarm.ml_per_h for flow in window) < rule.spare_slots + self.rules.clear_slots:
             return []
         assert self._last is not None
         self._open = None
@@ -311,7 +309,7 @@ class LeakDetector:
             detector._open = _Open(**{**saved, "since": Point(*saved["since"])})
         for slot_s, ladder in detector._ladders.items():
             ladder.points.extend(Point(*point) for point in state["ladders"].get(str(slot_s), ()))
-            flows = (detector._ml_per_h(b.count - a.count, b.at_ms - a.at_ms) for a, b in pairwise(ladder.points))
+            flows = (detector._ml_per_h(b.total - a.total, b.at_ms - a.at_ms) for a, b in pairwise(ladder.points))
             ladder.flows.extend(flows)
         for name, habit in detector._habits.items():
             if name in state["habits"]:

@@ -1,4 +1,4 @@
-"""What counts as a leak: the rules and their production thresholds, in litres per hour, whatever the register counts in.
+"""What counts as a leak: the rules and their production thresholds, in litres per hour for any register.
 
 One idea serves every rule: the *floor*, the flow that a home never falls below during a window. Use comes and goes and
 leaves still moments; a leak does not. A floor is judged against what the same home did at the same hours in the weeks
@@ -21,7 +21,7 @@ class FloorRule:
                            at every moment without other use, while a home's own least flows differ from each other.
     least_litres_per_h     floors below this are never an alarm.
     unlearned_litres_per_h the floor that a home which is not known yet is allowed.
-    factor_percent         how far above the home's own largest floor an alarm begins; 0 = the home's past plays no part.
+    factor_percent         how far above the home's own largest floor an alarm begins; 0 = whatever its past.
     """
 
     name: str
@@ -39,12 +39,13 @@ class LeakRules:
     """The thresholds in force; the defaults are what a collector runs with.
 
     rules                     in order of urgency: the first that holds opens the alarm.
-    slot_litres_per_h_max     a slot is lengthened until one count of the register in it means at most this flow, so that
-                              a dial that moves in steps of 100 litres does not look still between two steps.
+    slot_litres_per_h_max     a slot is lengthened until one count in it means at most this flow, so that a dial that
+                              moves in steps of 100 litres does not look still between two steps.
     steady_percent            how far above the floor a slot may lie and still be the floor.
-    habit_hours               floors of the hours that lie this close are compared: people rise earlier or come home late.
-    gap_slots_max             reads further apart than this many slots prove neither flow nor stillness: windows restart.
-    clear_slots               how many slots below half the alarm's flow, within its window, close it.
+    habit_hours               a floor is compared with those of hours this close: people rise early or come home late.
+    gap_slots_max             reads further apart than this many slots prove neither flow nor stillness: windows
+                              restart.
+    clear_slots               how many slots below half the alarm's flow, beside the spare ones, close it.
     learn_weeks, known_weeks  how many weeks of floors are remembered; after how many a home counts as known.
     step_back_litres          a count that falls by more was swapped, misread or flowed back: windows restart.
     litres_per_h_max          a faster rise is a misread or a swap: windows restart.
