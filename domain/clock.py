@@ -8,6 +8,7 @@ the same specification agree without talking to each other.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,21 @@ class SystemClock:
         return seconds
 
 
+def _wall_minus_monotonic_s(tries: int = 9) -> float:
+    """Return the machine's wall time less its monotonic time, from the try in which the two were read closest together.
+
+    A process that loses its processor between the two readings would otherwise disagree with the others by that time,
+    multiplied by the speed of the clock.
+    """
+    best = (math.inf, 0.0)
+    for _ in range(tries):
+        before = time.monotonic()
+        wall = time.time()
+        after = time.monotonic()
+        best = min(best, (after - before, wall - (before + after) / 2))
+    return best[1]
+
+
 class ScaledClock:
     """A virtual clock `speed` times as fast as the machine's, starting at `start` when the machine's showed `anchor_s`.
 
@@ -79,11 +95,13 @@ class ScaledClock:
     """
 
     def __init__(self, *, speed: float, anchor_s: float, start: datetime) -> None:
-        if not speed > 0:
+        if not 0 < speed < math.inf:
             raise ValueError(f"a clock's speed is above 0, not {speed}")
-        self.speed, self.anchor_s, self.start = speed, anchor_s, start
+        if start.tzinfo is None:
+            raise ValueError("a clock starts at an aware datetime")
+        self.speed, self.anchor_s, self.start = speed, anchor_s, start.astimezone(UTC)
         # Wall time is read once; then the monotonic clock carries on, so a step of the machine's clock is not felt.
-        self._monotonic_at_anchor = time.monotonic() - (time.time() - anchor_s)
+        self._monotonic_at_anchor = anchor_s - _wall_minus_monotonic_s()
 
     def now(self) -> datetime:
         """Return the virtual wall time."""
@@ -153,8 +171,11 @@ def clock_from_spec(spec: str) -> SystemClock | ScaledClock:
     fields = rest.split(":")
     if kind != "scaled" or len(fields) != 3:
         raise ValueError(f"{spec!r} is not a clock; expected system or scaled:SPEED:ANCHOR_S:START_S")
-    speed, anchor_s, start_s = (float(field) for field in fields)
-    return ScaledClock(speed=speed, anchor_s=anchor_s, start=datetime.fromtimestamp(start_s, UTC))
+    try:
+        speed, anchor_s, start_s = (float(field) for field in fields)
+        return ScaledClock(speed=speed, anchor_s=anchor_s, start=datetime.fromtimestamp(start_s, UTC))
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"{spec!r} is not a clock: {error}") from error
 
 
 @functools.cache

@@ -63,13 +63,15 @@ def rollover_difference(earlier: int, later: int, modulus: int | None) -> int:
     """Return the counts that passed between two raw counts of one register.
 
     modulus  the count at which the register returns to zero (10**digits for a dial), None when it never does.
-    A fall is a roll-over when going round is the shorter way; otherwise it is a step backwards and the difference is
-    negative: backflow, or a register that was changed. It is for validation to judge, never dropped here.
+    Of the two ways round the dial the shorter one was taken: a fall by more than half of it is a roll-over, a rise by
+    more than half a dial that turned back through zero. A negative difference is a step backwards: backflow, or a
+    register that was changed. It is for validation to judge, never dropped here.
     """
     difference = later - earlier
-    if modulus is not None and difference < 0 and difference + modulus <= modulus // 2:
-        return difference + modulus
-    return difference
+    if modulus is None:
+        return difference
+    forwards = difference % modulus
+    return forwards if forwards <= modulus // 2 else forwards - modulus
 
 
 def unroll(earlier_unrolled: int, later_raw: int, modulus: int | None) -> int:

@@ -76,8 +76,10 @@ def split(points: Sequence[CountPoint], boundaries: Sequence[datetime]) -> list[
     first, last = points[0].at, points[-1].at
     result = []
     for start, end in zip(boundaries, boundaries[1:], strict=False):
-        low = count_at(points, max(start, first)) if start < last else None
-        high = count_at(points, min(end, last)) if end > first else None
+        known_from, known_to = max(start, first), min(end, last)
+        # A lone read inside an interval proves no usage, not even none.
+        low = count_at(points, known_from) if known_from < known_to else None
+        high = count_at(points, known_to) if known_from < known_to else None
         if low is None or high is None:
             result.append(Interval(start, end, None, ReadQuality.MISSING))
         else:
