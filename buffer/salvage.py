@@ -1,0 +1,286 @@
+"""What can be saved of a damaged store: read around the damage, into a new file, and set the old one aside.
+
+Sealed batches carry their own proof: one whose bytes still have their hash is carried over as it is and keeps its
+identity, whatever happened to the rows. Rows that are in no such batch are carried over as unsent, with their
+append_seq and everything else as it was. The damaged file is renamed, never changed and never deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from buffer.database import connect, sidecar
+from buffer.migrate import migrate
+from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, stored_event, stored_read
+from buffer.streams import NO_PREVIOUS
+from domain.ids import BatchId, CollectorId, Stream
+from domain.reading import ReadFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from domain.clock import Clock
+
+_ROWS_AT_ONCE = 2_000
+_MOST_PROBES = 20_000
+"""Failed queries after which a table's remaining ranges are given up: a lost inner page hides millions of keys."""
+_HIGHEST_KEY = 2**40
+_BATCH_PLACE = "ref, epoch, stream, sequence, collector, hash, items, first_seq, last_seq"
+_BATCH_COLUMNS = f"{_BATCH_PLACE}, sealed_at_us, state, settled_at_us, reason"
+_COPIED = {
+    "epoch": "ref, epoch, why, created_at_us, previous_epoch, previous_bulk, previous_urgent",
+    "register": "ref, meter_id, register_id, unit, scale, modulus",
+    "boot": "ref, boot_id",
+    "clock": "ref, boot, synchronised, synced_since_us",
+}
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """What became of a damaged store. `aside` is the name of the damaged file, `lost` counts what could not be read."""
+
+    aside: str
+    why: str
+    reads: int = 0
+    events: int = 0
+    batches: int = 0
+    lost: int = 0
+
+    def as_detail(self) -> dict[str, str | int]:
+        """Return it as the detail of an event."""
+        return {
+            "file": self.aside,
+            "why": self.why[:500],
+            "reads": self.reads,
+            "events": self.events,
+            "batches": self.batches,
+            "unreadable": self.lost,
+        }
+
+
+def salvage(path: Path, *, clock: Clock, why: str) -> Salvaged:
+    """Put a sound store with whatever can be read at the path, and the damaged one beside it.
+
+    The new store is complete before the old one is renamed, so a power cut in between repeats or finishes the work.
+    """
+    result = Salvaged(_free_name(path, clock), why)
+    half, whole = sidecar(path, "salvaging"), sidecar(path, "salvaged")
+    _remove(half)
+    try:
+        _carry_over(path, half, result)
+    except (sqlite3.Error, OSError) as error:
+        # No room for a second copy, most likely. Reading meters goes on in an empty store; the data stay set aside.
+        result.reads = result.events = result.batches = 0
+        result.why = f"{why}; nothing carried over: {error}"
+        _remove(half)
+        _make_empty(half)
+    half.replace(whole)
+    _set_aside(path, path.with_name(result.aside))
+    whole.replace(path)
+    return result
+
+
+def finish_interrupted(path: Path) -> None:
+    """Finish a salvage that a power cut stopped between its two renames."""
+    whole = sidecar(path, "salvaged")
+    if whole.exists():
+        if path.exists():
+            whole.unlink()
+        else:
+            whole.replace(path)
+
+
+def _free_name(path: Path, clock: Clock) -> str:
+    stem = f"{path.name}.damaged-{clock.now():%Y%m%dT%H%M%SZ}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    return next(name for name in names if not path.with_name(name).exists())
+
+
+def _set_aside(path: Path, aside: Path) -> None:
+    # The log goes first: a store without its log is whole as of its last checkpoint, a log without its store is lost.
+    for suffix in ("wal", "shm"):
+        if sidecar(path, suffix).exists():
+            sidecar(path, suffix).replace(sidecar(aside, suffix))
+    path.replace(aside)
+
+
+def _remove(path: Path) -> None:
+    for file in (path, sidecar(path, "wal"), sidecar(path, "shm")):
+        file.unlink(missing_ok=True)
+
+
+def _make_empty(path: Path) -> None:
+    with contextlib.closing(connect(path)) as db:
+        migrate(db, path)
+
+
+def _carry_over(damaged: Path, half: Path, result: Salvaged) -> None:
+    with contextlib.closing(connect(half)) as new:
+        migrate(new, half)
+        try:
+            old = sqlite3.connect(f"{damaged.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error:
+            return
+        with contextlib.closing(old):
+            new.execute("BEGIN")
+            _Carrier(old, new, result).run()
+            new.execute("COMMIT")
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class _Carrier:
+    """Carries what is readable from one connection to another."""
+
+    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, result: Salvaged) -> None:
+        self.old, self.new, self.result = old, new, result
+        self.covered: dict[int, list[tuple[int, int]]] = {int(stream): [] for stream in Stream}
+
+    def run(self) -> None:
+        """Carry the small tables, the batches, then every row that is in none of them."""
+        for table, columns in _COPIED.items():
+            self._copy(table, columns, self._rows(table, columns))
+        registry = self._registry()
+        cursors = self._carry_batches()
+        bulk = self._carry_rows("read", READ_COLUMNS, lambda row: stored_read(row, registry), cursors)
+        urgent = self._carry_rows("event", EVENT_COLUMNS, lambda row: stored_event(row, registry), cursors)
+        for stream in Stream:
+            first = min((rows[stream] for rows in (bulk, urgent) if stream in rows), default=None)
+            through = max((last for _, last in self.covered[int(stream)]), default=0)
+            cursor = cursors.get(int(stream))
+            if cursor is None:
+                cursor = through if first is None else first - 1
+            self.new.execute("INSERT INTO stream VALUES (?, 0, ?, ?)", (int(stream), NO_PREVIOUS, cursor))
+        self._copy_if_readable("snapshot", "name, append_seq, blob")
+        self._copy_if_readable("used_nonce", "nonce, expires_at_us")
+        self._copy_if_readable("fact", "name, value")
+
+    def _rows(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table by its integer key, going round what cannot be read."""
+        key = columns.split(",")[0]
+        try:
+            highest = self.old.execute(f"SELECT MAX({key}) FROM {table} NOT INDEXED").fetchone()[0] or 0  # noqa: S608
+        except sqlite3.Error:
+            highest = _HIGHEST_KEY
+        query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key} LIMIT ?"  # noqa: S608
+        ranges, probes = [(0, highest)], 0
+        while ranges:
+            low, high = ranges.pop()
+            try:
+                rows = self.old.execute(query, (low, high, _ROWS_AT_ONCE)).fetchall()
+            except sqlite3.Error:
+                probes += 1
+                if low == high or probes > _MOST_PROBES:
+                    self.result.lost += 1
+                else:
+                    middle = (low + high) // 2
+                    ranges += [(middle + 1, high), (low, middle)]
+                continue
+            yield from rows
+            if len(rows) == _ROWS_AT_ONCE:
+                ranges.append((rows[-1][0] + 1, high))
+
+    def _copy(self, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
+        marks = ", ".join("?" * len(columns.split(",")))
+        for row in rows:
+            try:
+                self.new.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608
+            except sqlite3.IntegrityError:
+                self.result.lost += 1
+
+    def _copy_if_readable(self, table: str, columns: str) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._copy(table, columns, iter(self.old.execute(f"SELECT {columns} FROM {table}").fetchall()))  # noqa: S608
+
+    def _registry(self) -> Registry:
+        """Return the registers and clocks that make sense; rows referring to others cannot be told from noise."""
+        registry = Registry(self.new, skip_bad=True)
+        for table, good in (("register", registry.registers), ("clock", registry.clocks)):
+            refs = [row[0] for row in self.new.execute(f"SELECT ref FROM {table}")]  # noqa: S608
+            bad = [(ref,) for ref in refs if ref not in good]
+            self.new.executemany(f"DELETE FROM {table} WHERE ref = ?", bad)  # noqa: S608
+            self.result.lost += len(bad)
+        return registry
+
+    def _carry_batches(self) -> dict[int, int]:
+        """Carry every batch whose bytes have their hash; returns the cursors when no batch is in doubt."""
+        before, complete = self.result.lost, True
+        epochs = dict(self.new.execute("SELECT ref, epoch FROM epoch").fetchall())
+        for row in self._rows("batch", _BATCH_COLUMNS):
+            data = self._bytes_of(row[0])
+            if data is not None and _is_sound(row, data, epochs):
+                self._copy("batch", _BATCH_COLUMNS, iter([row]))
+                self._copy("batch_bytes", "ref, data", iter([(row[0], data)]))
+                self.covered[row[2]].append((row[7], row[8]))
+                self.result.batches += 1
+            else:
+                complete = False
+                self.result.lost += 1
+        for ranges in self.covered.values():
+            ranges.sort()
+        if not complete or self.result.lost != before:
+            return {}
+        try:
+            return {row[0]: row[1] for row in self.old.execute("SELECT stream, sealed_through FROM stream").fetchall()}
+        except sqlite3.Error:
+            return {}
+
+    def _bytes_of(self, ref: int) -> bytes | None:
+        try:
+            row = self.old.execute("SELECT data FROM batch_bytes NOT INDEXED WHERE ref = ?", (ref,)).fetchone()
+        except sqlite3.Error:
+            return None
+        return row[0] if row is not None and isinstance(row[0], bytes) else None
+
+    def _carry_rows(
+        self, table: str, columns: str, parse: Callable[[tuple[Any, ...]], object], cursors: dict[int, int]
+    ) -> dict[Stream, int]:
+        """Carry the rows of a table; returns the first append_seq of each stream that stands in no batch.
+
+        With cursors everything is carried as it stood. Without, rows that are inside a carried batch stay behind, as
+        everything beyond the first uncovered row will be sent.
+        """
+        first: dict[Stream, int] = {}
+        for row in self._rows(table, columns):
+            try:
+                parse(row)
+            except (KeyError, ValueError, TypeError, OverflowError):
+                self.result.lost += 1
+                continue
+            stream = _stream_of(table, row)
+            if not cursors:
+                if self._is_covered(stream, row[0]):
+                    continue
+                first.setdefault(stream, row[0])
+            self._copy(table, columns, iter([row]))
+            if table == "read":
+                self.result.reads += 1
+            else:
+                self.result.events += 1
+        return first
+
+    def _is_covered(self, stream: Stream, append_seq: int) -> bool:
+        ranges = self.covered[int(stream)]
+        at = bisect_right(ranges, (append_seq, _HIGHEST_KEY))
+        return at > 0 and ranges[at - 1][1] >= append_seq
+
+
+def _stream_of(table: str, row: tuple[Any, ...]) -> Stream:
+    if table == "event":
+        return Stream(row[3])
+    return Stream.URGENT if row[9] & int(ReadFlag.ON_DEMAND) else Stream.BULK
+
+
+def _is_sound(row: tuple[Any, ...], data: bytes, epochs: dict[int, bytes]) -> bool:
+    """Return whether a batch is what was sealed: its bytes by their hash, its identity by the domain's checks."""
+    try:
+        BatchId(CollectorId(row[4]), epochs[row[1]], Stream(row[2]), row[3])
+    except (KeyError, ValueError, TypeError):
+        return False
+    numbers = all(isinstance(row[column], int) for column in (6, 7, 8, 9, 10))
+    return numbers and row[7] <= row[8] and row[10] in (0, 1, 2) and hashlib.sha256(data).digest() == row[5]
