@@ -216,20 +216,20 @@ class LeakDetector:
     def _is_steady(self, rule: FloorRule, window: list[int], ladder: _Ladder) -> bool:
         """Whether enough slots of a sorted window lie at its floor."""
         floor = window[rule.spare_slots]
-        top = floor * (100 + self.rules.steady_percent) // 100 + self._ml_per_h(1, ladder.slot_ms)
+        top = floor * (100 + rule.steady_percent) // 100 + self._ml_per_h(1, ladder.slot_ms)
         return bisect_right(window, top) - rule.spare_slots >= rule.steady_slots
 
     def threshold_ml_per_h(self, rule: FloorRule, hour: int) -> int:
         """Return the floor in ml/h from which a rule opens an alarm in this hour of the UTC day."""
         habit = self._habits[rule.name]
-        least = rule.least_litres_per_h * 1000
+        one_count = self._ml_per_h(1, self._ladders[rule.slot_s].slot_ms)
+        least = max(rule.least_litres_per_h * 1000, rule.least_counts * one_count * 9 // 10)
         unknown_weeks = self.rules.known_weeks - len(habit.past)
         if unknown_weeks > 0:
             least = max(least, rule.unlearned_litres_per_h * 1000 * unknown_weeks // self.rules.known_weeks)
         if rule.factor_percent == 0:
             return least
         largest = habit.largest(hour, self.rules.habit_hours)
-        one_count = self._ml_per_h(1, self._ladders[rule.slot_s].slot_ms)
         return max(least, largest * rule.factor_percent // 100 + (one_count if largest else 0))
 
     def _turn_week(self, now_ms: int) -> None:

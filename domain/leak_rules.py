@@ -14,12 +14,12 @@ from dataclasses import dataclass
 class FloorRule:
     """A window of slots in which the flow never stopped.
 
-    name                   as it stands in events: burst, running, steady, base, continuous.
+    name                   as it stands in events.
     slot_s, slots          length of a slot in seconds, and how many of them the window has.
     spare_slots            how many slots of the window may fall below the floor (a single still slot proves little).
-    steady_slots           how many slots must lie within steady_percent and one count above the floor: a leak is there
-                           at every moment without other use, while a home's own least flows differ from each other.
-    least_litres_per_h     floors below this are never an alarm.
+    steady_slots           how many slots must lie on the floor, at most steady_percent and one count above it: a leak
+                           runs at every moment without other use, while a home's own least flows differ.
+    least_litres_per_h     floors below this, or of fewer counts in a slot than least_counts, are never an alarm.
     unlearned_litres_per_h the floor that a home which is not known yet is allowed.
     factor_percent         how far above the home's own largest floor an alarm begins; 0 = whatever its past.
     """
@@ -29,9 +29,11 @@ class FloorRule:
     slots: int
     spare_slots: int
     steady_slots: int
+    steady_percent: int
     least_litres_per_h: int
     unlearned_litres_per_h: int
-    factor_percent: int
+    factor_percent: int = 200
+    least_counts: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,6 @@ class LeakRules:
     rules                     in order of urgency: the first that holds opens the alarm.
     slot_litres_per_h_max     a slot is lengthened until one count in it means at most this flow, so that a dial that
                               moves in steps of 100 litres does not look still between two steps.
-    steady_percent            how far above the floor a slot may lie and still be the floor.
     habit_hours               a floor is compared with those of hours this close: people rise early or come home late.
     gap_slots_max             reads further apart than this many slots prove neither flow nor stillness: windows
                               restart.
@@ -53,14 +54,15 @@ class LeakRules:
     """
 
     rules: tuple[FloorRule, ...] = (
-        FloorRule("burst", 900, 8, 0, 4, 400, 400, 200),
-        FloorRule("running", 900, 28, 1, 20, 12, 30, 200),
-        FloorRule("steady", 900, 40, 1, 26, 8, 30, 200),
-        FloorRule("base", 3600, 12, 0, 6, 4, 30, 200),
-        FloorRule("continuous", 3600, 24, 0, 8, 2, 2, 0),
+        FloorRule("burst", 900, 8, 0, 4, 45, 400, 400),
+        FloorRule("burst_hours", 3600, 4, 0, 2, 45, 400, 400),
+        FloorRule("running", 900, 28, 1, 22, 45, 12, 30),
+        FloorRule("running_hours", 3600, 8, 0, 5, 15, 30, 45),
+        FloorRule("steady", 900, 40, 1, 28, 15, 8, 30),
+        FloorRule("base", 3600, 12, 0, 6, 15, 4, 30),
+        FloorRule("continuous", 3600, 24, 0, 8, 15, 2, 2, factor_percent=0, least_counts=1),
     )
     slot_litres_per_h_max: int = 50
-    steady_percent: int = 15
     habit_hours: int = 3
     gap_slots_max: int = 3
     clear_slots: int = 3
