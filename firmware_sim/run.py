@@ -1,0 +1,102 @@
+"""Start a street, serve it until it is told to stop, leave nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain.clock import ScaledClock, SystemClock, clock_from_spec
+from domain.errors import ConfigError
+from firmware_sim.control import Control
+from firmware_sim.demand import PILOT_ZONE
+from firmware_sim.plan import StreetPlan
+from firmware_sim.replay import load_homes
+from firmware_sim.speed import LineLoad, check_speed
+from firmware_sim.street import Street, make_folder
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asked for.
+
+    leaks         (index of the meter in street.json, litres an hour).
+    poll_every_s  how often (in virtual seconds) each meter will be read: what the speed is judged by.
+    """
+
+    plan: StreetPlan
+    folder: Path
+    usage: Path | None = None
+    leaks: tuple[tuple[int, float], ...] = ()
+    faults: tuple[tuple[int, str], ...] = ()
+    fault_rate: float = 0.0
+    clock_spec: str | None = None
+    speed: float | None = None
+    poll_every_s: float = 300.0
+    zone: str = PILOT_ZONE
+
+
+def chosen_clock(spec: str | None, speed: float | None) -> tuple[SystemClock | ScaledClock, str]:
+    """Return the clock and the specification that gives other processes the same one; raises ConfigError."""
+    if spec is not None and speed is not None:
+        raise ConfigError("--clock and --speed   give one of them: a clock specification states its own speed")
+    if spec is not None:
+        try:
+            return clock_from_spec(spec), spec
+        except ValueError as error:
+            raise ConfigError(f"--clock {spec}   {error}") from error
+    if speed is None or speed == 1:
+        return SystemClock(), "system"
+    if speed < 1:
+        raise ConfigError(f"--speed {speed:g}   a street runs at 1 or faster")
+    clock = ScaledClock(speed=speed, anchor_s=time.time(), start=datetime.now(UTC))
+    return clock, clock.spec()
+
+
+def run_street(asked: Asked, ready: Callable[[Street], None]) -> None:
+    """Start the street, call `ready` when street.json stands, serve until SIGTERM, SIGINT, `stop` or the parent's end.
+
+    raises  ConfigError, SpeedTooHigh, ResourceUnavailable before anything is served.
+    """
+    clock, spec = chosen_clock(asked.clock_spec, asked.speed)
+    demand_for = load_homes(asked.usage, seed=asked.plan.seed, zone=asked.zone) if asked.usage else None
+    for index, _ in (*asked.leaks, *asked.faults):
+        if not 0 <= index < asked.plan.meters:
+            raise ConfigError(f"meter {index}   the street's meters are numbered 0 to {asked.plan.meters - 1}")
+    make_folder(asked.folder)
+    street = Street(
+        asked.plan, clock=clock, clock_spec=spec, folder=asked.folder, zone=asked.zone, demand_for=demand_for,
+        fault_rate=asked.fault_rate,
+    )  # fmt: skip
+    with closing(street):
+        speed = clock.speed if isinstance(clock, ScaledClock) else 1.0
+        loads = [LineLoad(line.name, len(line.bus.meters), line.bus.round_s()) for line in street.lines]
+        check_speed(speed, loads, meters=asked.plan.meters, poll_every_s=asked.poll_every_s)
+        for index, litres_per_h in asked.leaks:
+            street.leak(street.homes[index].plan.meter_id, litres_per_h)
+        for index, kind in asked.faults:
+            street.fault(street.homes[index].plan.meter_id, kind, on=True)
+        with closing(Control(street, asked.folder / "control.sock", speed=speed)) as control:
+            before = {number: signal.signal(number, _stopper(street)) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                street.start()
+                ready(street)
+                control.run()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+
+def _stopper(street: Street) -> Callable[[int, FrameType | None], None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        street.ask_stop()
+
+    return stop
