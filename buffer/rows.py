@@ -25,9 +25,12 @@ from domain.units import Unit
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LIMIT = 2**63
+_MOST_IDENTITIES = 20_000
 _LONGEST_DETAIL = 65_536
 _LONGEST_EVENT_ID = 200
 
@@ -71,6 +74,9 @@ class Registry:
             with contextlib.suppress(*self._skipped):
                 since = None if since_us is None else from_us(since_us)
                 self.clocks[ref] = boot_ids[boot], bool(synchronised), since
+        # Objects in refs_by_identity are kept alive in _known: else another object might come to have their identity.
+        self.refs_by_identity: dict[int, int] = {}
+        self._known: list[Register] = []
         self._register_refs = {register: ref for ref, register in self.registers.items()}
         self._clock_refs = {clock: ref for ref, clock in self.clocks.items()}
 
@@ -85,6 +91,11 @@ class Registry:
             ref = _inserted(self._db, "INSERT INTO register VALUES (NULL, ?, ?, ?, ?, ?)", row)
             self._register_refs[register] = ref
             self.registers[ref] = register
+        if len(self._known) >= _MOST_IDENTITIES:
+            self.refs_by_identity.clear()
+            self._known.clear()
+        self._known.append(register)
+        self.refs_by_identity[id(register)] = ref
         return ref
 
     def boot_ref(self, boot_id: bytes) -> int:
@@ -119,23 +130,43 @@ def _inserted(db: sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> i
     return ref
 
 
-def read_row(append_seq: int, read: RegisterRead, registry: Registry) -> tuple[Any, ...]:
-    """Return a read as a row of `read`; raises ValueError for what no batch could carry."""
-    clock = read.clock
-    if not 0 <= clock.monotonic_ns < 2**63 or not -(2**63) <= read.raw_count < 2**63:
-        raise ValueError(f"a count or monotonic time beyond 64 bits: {read}")
-    return (
-        append_seq,
-        registry.register_ref(read.register),
-        read.raw_count,
-        (read.read_at - EPOCH) // _MICROSECOND,
-        registry.boot_ref(clock.boot_id),
-        clock.monotonic_ns,
-        registry.clock_ref(clock),
-        int(read.quality),
-        int(read.reason),
-        int(read.flags),
-    )
+def read_rows(first_seq: int, reads: Sequence[RegisterRead], registry: Registry) -> list[tuple[Any, ...]]:
+    """Return reads as rows of `read`, numbered from first_seq; raises ValueError for what no batch could carry.
+
+    The hot path: the same Register object comes with every poll, so it is looked up by identity first, and the clock
+    context is that of the read before nearly always.
+    """
+    refs, epoch, microsecond = registry.refs_by_identity, EPOCH, _MICROSECOND
+    before: ClockState | None = None
+    boot_ref = clock_ref = 0
+    rows = []
+    for append_seq, read in enumerate(reads, first_seq):
+        clock, register, raw_count = read.clock, read.register, read.raw_count
+        monotonic_ns = clock.monotonic_ns
+        if not 0 <= monotonic_ns < _LIMIT or not -_LIMIT <= raw_count < _LIMIT:
+            raise ValueError(f"a count or monotonic time beyond 64 bits: {read}")
+        if (
+            before is None
+            or clock.boot_id != before.boot_id
+            or clock.synchronised != before.synchronised
+            or clock.synced_since != before.synced_since
+        ):
+            boot_ref, clock_ref, before = registry.boot_ref(clock.boot_id), registry.clock_ref(clock), clock
+        rows.append(
+            (
+                append_seq,
+                refs.get(id(register)) or registry.register_ref(register),
+                raw_count,
+                (read.read_at - epoch) // microsecond,
+                boot_ref,
+                monotonic_ns,
+                clock_ref,
+                read.quality._value_,
+                read.reason._value_,
+                read.flags._value_,
+            )
+        )
+    return rows
 
 
 _QUALITIES = {int(quality): quality for quality in ReadQuality}

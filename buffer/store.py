@@ -26,7 +26,7 @@ from buffer.rows import (
     Registry,
     event_row,
     from_us,
-    read_row,
+    read_rows,
     stored_event,
     stored_read,
     to_us,
@@ -148,15 +148,15 @@ class Store:
         """Append as if nothing were a duplicate; raises IntegrityError when something is."""
         with self._database.write() as db:
             first, registry = self._next_seq, self._registry
-            read_rows = [read_row(seq, read, registry) for seq, read in enumerate(reads, first)]
-            db.executemany(_INSERT_READ, read_rows)
+            rows = read_rows(first, reads, registry)
+            db.executemany(_INSERT_READ, rows)
             after_reads = first + len(reads)
             if events:
                 db.executemany(
                     _INSERT_EVENT, [event_row(seq, event, registry) for seq, event in enumerate(events, after_reads)]
                 )
             self._next_seq = after_reads + len(events)
-        self._remember(read_rows)
+        self._remember(rows)
         return [*range(first, after_reads + len(events))]
 
     def _append_checked(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
@@ -165,7 +165,7 @@ class Store:
         kept: list[tuple[Any, ...]] = []
         with self._database.write() as db:
             for read in reads:
-                row = read_row(self._next_seq, read, self._registry)
+                (row,) = read_rows(self._next_seq, (read,), self._registry)
                 result.append(self._insert_once(db, _INSERT_READ, row))
                 if result[-1] is not None:
                     kept.append(row)
