@@ -17,7 +17,7 @@ _FOLDER = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class _Indexed(click.ParamType):
+class _Indexed(click.ParamType):  # type: ignore[type-arg]
     """`INDEX:SOMETHING`, where INDEX counts the meters of street.json from 0."""
 
     def __init__(self, name: str, *, number: bool) -> None:

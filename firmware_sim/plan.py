@@ -92,21 +92,20 @@ def shares(meters: int, *, mbus: int | None, rtu: int | None, tcp: int | None) -
     """
     if not 1 <= meters <= MOST_METERS:
         raise ConfigError(f"--meters {meters}   a street has 1 to {MOST_METERS} meters")
-    given = {"mbus": mbus, "rtu": rtu, "tcp": tcp}
-    known = sum(number for number in given.values() if number is not None)
+    numbers = [mbus, rtu, tcp]
+    known = sum(number for number in numbers if number is not None)
     rest = meters - known
-    open_names = [name for name, number in given.items() if number is None]
-    if rest < 0 or (rest and not open_names) or any(number is not None and number < 0 for number in given.values()):
+    if rest < 0 or (rest and None not in numbers) or any(number is not None and number < 0 for number in numbers):
         raise ConfigError(
             f"--mbus, --rtu and --tcp add up to {known}, but the street has {meters} meters; leave one of them out"
         )
-    if "mbus" in open_names:
-        given["mbus"] = rest if open_names == ["mbus"] else (rest + 1) // 2
-    if "rtu" in open_names:
-        left = rest - (given["mbus"] or 0 if mbus is None else 0)
-        given["rtu"] = left if "tcp" not in open_names else min(RTU_PER_LINE, left // 2)
-    given["tcp"] = meters - (given["mbus"] or 0) - (given["rtu"] or 0)
-    return given["mbus"] or 0, given["rtu"] or 0, given["tcp"]
+    if mbus is None:
+        mbus = rest if rtu is not None and tcp is not None else (rest + 1) // 2
+        rest -= mbus
+    if rtu is None:
+        rtu = rest if tcp is not None else min(RTU_PER_LINE, rest // 2)
+        rest -= rtu
+    return mbus, rtu, tcp if tcp is not None else rest
 
 
 def planned_meters(plan: StreetPlan) -> list[PlannedMeter]:

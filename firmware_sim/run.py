@@ -78,7 +78,7 @@ def run_street(asked: Asked, ready: Callable[[Street], None]) -> None:
     )  # fmt: skip
     with closing(street):
         speed = clock.speed if isinstance(clock, ScaledClock) else 1.0
-        loads = [LineLoad(line.name, len(line.bus.meters), line.bus.round_s()) for line in street.lines]
+        loads = [LineLoad(line.name, line.bus.size, line.bus.round_s()) for line in street.lines]
         check_speed(speed, loads, meters=asked.plan.meters, poll_every_s=asked.poll_every_s)
         for index, litres_per_h in asked.leaks:
             street.leak(street.homes[index].plan.meter_id, litres_per_h)

@@ -38,6 +38,11 @@ class Bus(Protocol):
     baudrate: int
     gap_chars: float
 
+    @property
+    def size(self) -> int:
+        """How many meters hang on the line."""
+        ...
+
     def take(self, buffer: bytearray, *, silence: bool) -> bytes | None:
         """Cut one request from the front of the buffer, None when there is none (yet)."""
         ...

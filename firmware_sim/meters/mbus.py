@@ -239,6 +239,11 @@ class MBusLine:
     def __init__(self, meters: Sequence[MBusMeter], baudrate: int) -> None:
         self.meters, self.baudrate = list(meters), baudrate
 
+    @property
+    def size(self) -> int:
+        """How many meters hang on the line."""
+        return len(self.meters)
+
     def take(self, buffer: bytearray, *, silence: bool) -> bytes | None:
         """Cut one request from the line's buffer; after a silence a half request is dropped."""
         request = take_request(buffer)

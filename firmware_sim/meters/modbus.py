@@ -136,6 +136,11 @@ class RtuLine:
     def __init__(self, meters: Sequence[ModbusMeter], baudrate: int) -> None:
         self.meters, self.baudrate = list(meters), baudrate
 
+    @property
+    def size(self) -> int:
+        """How many meters hang on the line."""
+        return len(self.meters)
+
     def take(self, buffer: bytearray, *, silence: bool) -> bytes | None:
         """Cut one request from the line's buffer: by its length, or after a silence whatever is there."""
         size = len(buffer) if silence else rtu_request_size(buffer)
