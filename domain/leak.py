@@ -92,13 +92,13 @@ class _Ladder:
         self.flows.clear()
         self.points.append(point)
 
-    def push(self, point: Point, *, gap_ms: int) -> bool:
-        """Take the next read; return whether it completed a slot."""
+    def push(self, point: Point, *, step_ms: int, gap_ms: int) -> bool:
+        """Take the next read, step_ms after the one before; return whether it completed a slot."""
         if not self.points or point.at_ms - self.points[-1].at_ms > gap_ms:
             self.restart(point)
             return False
-        # A little short of a slot is a slot: reads every 15 minutes come a second early as often as late.
-        if (point.at_ms - self.points[-1].at_ms) * 10 < self.slot_ms * 9:
+        # A slot ends at the read nearest to its length: reads every 15 minutes come a second early as often as late.
+        if (point.at_ms - self.points[-1].at_ms) * 2 + step_ms < self.slot_ms * 2:
             return False
         self.points.append(point)
         return True
@@ -162,14 +162,15 @@ class LeakDetector:
         self._late = 0
         step = rollover_difference(self._raw, raw_count, self.register.modulus)
         point = Point(at_ms, self._last.total + step, seq)
-        if self._implausible(step, at_ms - self._last.at_ms):
+        step_ms = at_ms - self._last.at_ms
+        if self._implausible(step, step_ms):
             return self._restart(point, raw_count)
         self._last, self._raw = point, raw_count
         if self._open is not None:
             self._open.counts += step
         changes: list[LeakChange] = []
         for slot_s, ladder in self._ladders.items():
-            if ladder.push(point, gap_ms=ladder.slot_ms * self.rules.gap_slots_max):
+            if ladder.push(point, step_ms=step_ms, gap_ms=ladder.slot_ms * self.rules.gap_slots_max):
                 changes += self._slot_closed(slot_s, ladder)
         return changes
 
