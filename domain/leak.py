@@ -50,7 +50,7 @@ class LeakChange:
     last          the read that opened or closed it; first_seq and last_seq are append_seq of those two reads.
     counts        counts of the register from `since` to `last`, exact (all water, not the leak alone).
     litres        the same in whole litres, rounded down.
-    litres_per_h  the flow that was never undercut when the alarm opened: the leak's estimated rate.
+    litres_per_h  the mean flow of the slots without other use when the alarm opened: the leak's estimated rate.
     """
 
     alarm_id: str
@@ -73,7 +73,8 @@ class _Open:
     rule: str
     since: Point
     counts: int
-    ml_per_h: int
+    floor_ml_per_h: int
+    flow_ml_per_h: int
 
 
 class _Ladder:
@@ -208,17 +209,19 @@ class LeakDetector:
                 continue
             window = sorted(islice(flows, len(flows) - rule.slots, None))
             floor = window[rule.spare_slots]
-            if floor >= self.threshold_ml_per_h(rule, hour) and self._is_steady(rule, window, ladder):
-                return [self._raise(rule, points[-rule.slots - 1], floor)]
+            if floor >= self.threshold_ml_per_h(rule, hour):
+                steady = self._steady_flows(rule, window, ladder)
+                if len(steady) >= rule.steady_slots:
+                    return [self._raise(rule, points[-rule.slots - 1], floor, sum(steady) // len(steady))]
             habit = self._habits[rule.name]
             habit.week[hour] = max(habit.week[hour], floor)
         return []
 
-    def _is_steady(self, rule: FloorRule, window: list[int], ladder: _Ladder) -> bool:
-        """Whether enough slots of a sorted window lie at its floor."""
+    def _steady_flows(self, rule: FloorRule, window: list[int], ladder: _Ladder) -> list[int]:
+        """Return the flows of a sorted window that lie on its floor: use comes on top of a leak, not always."""
         floor = window[rule.spare_slots]
         top = floor * (100 + rule.steady_percent) // 100 + self._ml_per_h(1, ladder.slot_ms)
-        return bisect_right(window, top) - rule.spare_slots >= rule.steady_slots
+        return window[rule.spare_slots : bisect_right(window, top)]
 
     def threshold_ml_per_h(self, rule: FloorRule, hour: int) -> int:
         """Return the floor in ml/h from which a rule opens an alarm in this hour of the UTC day."""
@@ -242,13 +245,13 @@ class LeakDetector:
             habit.past = [*habit.past, habit.week][-self.rules.learn_weeks :]
             habit.week = [0] * 24
 
-    def _raise(self, rule: FloorRule, since: Point, floor: int) -> LeakChange:
+    def _raise(self, rule: FloorRule, since: Point, floor: int, flow: int) -> LeakChange:
         """Open the alarm; what was learnt within its window is forgotten, a leak is no habit."""
         assert self._last is not None
         raw = since.total % self.register.modulus if self.register.modulus else since.total
         text = f"{self.register.meter_id}|{self.register.register_id}|{rule.name}|{since.at_ms}|{raw}"
         alarm_id = hashlib.sha256(text.encode()).hexdigest()[:24]
-        self._open = _Open(alarm_id, rule.name, since, self._last.total - since.total, floor)
+        self._open = _Open(alarm_id, rule.name, since, self._last.total - since.total, floor, flow)
         hours = (self._last.at_ms - since.at_ms) // _HOUR_MS + 1
         for habit in self._habits.values():
             for back in range(min(24, hours + 1)):
@@ -258,10 +261,10 @@ class LeakDetector:
     def _watch_open(self, alarm: _Open, slot_s: int, ladder: _Ladder) -> list[LeakChange]:
         """Close the alarm once enough slots of its rule's window fell below half its flow."""
         rule = next(rule for rule in self.rules.rules if rule.name == alarm.rule)
-        if rule.slot_s != slot_s or ladder.flows[-1] * 2 >= alarm.ml_per_h:
+        if rule.slot_s != slot_s or ladder.flows[-1] * 2 >= alarm.floor_ml_per_h:
             return []
         window = islice(ladder.flows, max(0, len(ladder.flows) - rule.slots), None)
-        if sum(flow * 2 < alarm.ml_per_h for flow in window) < rule.spare_slots + self.rules.clear_slots:
+        if sum(flow * 2 < alarm.floor_ml_per_h for flow in window) < rule.spare_slots + self.rules.clear_slots:
             return []
         assert self._last is not None
         self._open = None
@@ -281,7 +284,7 @@ class LeakDetector:
             last_seq=self._last.seq,
             counts=alarm.counts,
             litres=self._litres(alarm.counts),
-            litres_per_h=alarm.ml_per_h // 1000,
+            litres_per_h=alarm.flow_ml_per_h // 1000,
         )
 
     def state(self) -> dict[str, Any]:
