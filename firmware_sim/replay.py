@@ -1,14 +1,16 @@
 """Real homes as demands: recorded cumulative volumes, cleaned, shifted to now and repeated.
 
 A record is read into whole hours of the home's local time, sorted into weeks that begin on a Monday, and replayed
-week by week: the same weekday and hour, and where the record is longer than a year the same season. Below the hour
-the generator's fixtures make uses of each hour's water; the hourly totals stay exactly the recorded ones.
+week by week: the same weekday and hour (within the half hour at which its logger read), and where the record is longer
+than a year the same season. Below the hour the generator's fixtures make uses of each hour's water; the hourly totals stay exactly the recorded ones.
 """
 
 from __future__ import annotations
 
+import cmath
 import csv
 import gzip
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -18,13 +20,15 @@ from domain.errors import ConfigError
 from firmware_sim.demand import PILOT_ZONE, DailyDemand, Use, seeded
 from firmware_sim.fixtures import Fixtures, split_hour
 
-HOUR_S, WEEK_HOURS = 3600, 168
+HOUR_S, WEEK_HOURS, WEEK_S = 3600, 168, 168 * 3600
 # 1970-01-01 was a Thursday; the first Monday's midnight came four days later.
 FIRST_MONDAY_S = 4 * 86_400
 # A home's service pipe passes less than this; a register that claims more has jumped.
 MOST_ML_PER_H = 6_000_000
 # A gap up to this long is filled with what the register says passed; a week with a longer one is left out.
 LONGEST_GAP_H = 72
+# Readings further apart than this leave hours between them open.
+LONGEST_STEP_S = 5400
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,22 @@ def load_homes(folder: Path, *, seed: int, zone: str = PILOT_ZONE) -> Callable[[
     if not files:
         raise ConfigError(f"--usage {folder}   holds no recorded homes (*.csv.gz with epoch_s,cumulative_l)")
     seeded("usage", seed).shuffle(files)
-    records: dict[Path, Record | None] = {}
+    unread = iter(files)
+    usable: list[Record] = []
 
-    def record(path: Path) -> Record | None:
-        if path not in records:
-            records[path] = read_record(path)
-        return records[path]
+    def read_until(number: int) -> None:
+        while len(usable) < number and (path := next(unread, None)) is not None:
+            if (record := read_record(path)) is not None:
+                usable.append(record)
 
-    if not any(record(path) for path in files):
+    read_until(1)
+    if not usable:
         raise ConfigError(f"--usage {folder}   none of its {len(files)} files holds two whole weeks of a home")
 
     def demand_for(index: int, origin: date) -> DailyDemand:
-        usable = [path for path in files if record(path)]
-        chosen = record(usable[index % len(usable)])
-        if chosen is None:
-            raise AssertionError
-        return Replay(chosen, origin=origin, zone=zone, seed=f"{seed}/{index}", shift_weeks=index // len(usable))
+        read_until(index + 1)
+        record, round_ = usable[index % len(usable)], index // len(usable)
+        return Replay(record, origin=origin, zone=zone, seed=f"{seed}/{index}", shift_weeks=round_)
 
     return demand_for
 
@@ -89,19 +93,20 @@ def make_record(name: str, points: list[tuple[int, int]]) -> Record | None:
     clean = monotonic(points)
     if len(clean) < 2:
         return None
-    first_week = -(-(clean[0][0] - FIRST_MONDAY_S) // (WEEK_HOURS * HOUR_S))
-    last_week = (clean[-1][0] - FIRST_MONDAY_S) // (WEEK_HOURS * HOUR_S)
+    offset_s = _usual_offset_s([at for at, _ in clean])
+    clean = [(at - offset_s, volume) for at, volume in clean]
+    first_week = -(-(clean[0][0] - FIRST_MONDAY_S) // WEEK_S)
+    last_week = (clean[-1][0] - FIRST_MONDAY_S) // WEEK_S
     if last_week - first_week < 2:
         return None
-    hours = _hourly(clean, FIRST_MONDAY_S + first_week * WEEK_HOURS * HOUR_S, (last_week - first_week) * WEEK_HOURS)
+    hours, longest_h = _hourly(clean, FIRST_MONDAY_S + first_week * WEEK_S, (last_week - first_week) * WEEK_HOURS)
     weeks: list[tuple[int, ...] | None] = []
     for first in range(0, len(hours), WEEK_HOURS):
-        week = hours[first : first + WEEK_HOURS]
-        whole = tuple(volume for volume in week if volume is not None)
+        whole = tuple(volume for volume in hours[first : first + WEEK_HOURS] if volume is not None)
         weeks.append(whole if len(whole) == WEEK_HOURS else None)
     if sum(week is not None for week in weeks) < 2:
         return None
-    return Record(name, tuple(weeks), first_week, _longest_run(hours))
+    return Record(name, tuple(weeks), first_week, longest_h)
 
 
 def monotonic(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -131,22 +136,56 @@ def monotonic(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return result
 
 
-def _hourly(points: list[tuple[int, int]], start_s: int, number: int) -> list[int | None]:
-    """Return the volume of each hour, the register read by straight line between points; None inside a long gap."""
-    registers: list[int | None] = []
-    at = 0
-    for n in range(number + 1):
-        moment_s = start_s + n * HOUR_S
-        while at + 1 < len(points) and points[at + 1][0] <= moment_s:
-            at += 1
-        (t0, v0), (t1, v1) = points[at], points[min(at + 1, len(points) - 1)]
-        if t1 - t0 > LONGEST_GAP_H * HOUR_S and moment_s > t0:
-            registers.append(None)
+def _usual_offset_s(moments: list[int]) -> int:
+    """Return how long after the full hour a logger usually reads, -1800 to 1800 seconds: a mean on the circle."""
+    turns = [cmath.exp(2j * cmath.pi * (at % HOUR_S) / HOUR_S) for at in moments]
+    return round(cmath.phase(sum(turns)) / (2 * cmath.pi) * HOUR_S)
+
+
+def _hourly(points: list[tuple[int, int]], start_s: int, number: int) -> tuple[list[int | None], int]:
+    """Return the volume of each hour, None inside a long gap, and the longest run of hours with water.
+
+    What passed between two readings an hour apart belongs to the one hour that holds their middle: sharing it out would
+    let water run in hours in which the register stood still.
+    """
+    hours: list[int | None] = [0] * number
+    gaps: list[tuple[range, int]] = []
+    filled: set[int] = set()
+    for (t0, v0), (t1, v1) in itertools.pairwise(points):
+        if t1 - t0 <= LONGEST_STEP_S:
+            slot = ((t0 + t1) // 2 - start_s) // HOUR_S
+            if 0 <= slot < number:
+                hours[slot] = (hours[slot] or 0) + v1 - v0
+            continue
+        first, last = (t0 + HOUR_S // 2 - start_s) // HOUR_S, (t1 - HOUR_S // 2 - start_s) // HOUR_S
+        slots = range(max(0, first), min(number, last + 1))
+        filled.update(slots)
+        if t1 - t0 <= LONGEST_GAP_H * HOUR_S:
+            gaps.append((slots, v1 - v0))
         else:
-            registers.append(v0 + (v1 - v0) * (moment_s - t0) // (t1 - t0) if t1 > t0 else v0)
-    return [
-        None if low is None or high is None else high - low for low, high in zip(registers, registers[1:], strict=False)
-    ]
+            for slot in slots:
+                hours[slot] = None
+    longest_h = _longest_run([None if slot in filled else volume for slot, volume in enumerate(hours)])
+    for slots, volume in gaps:
+        _fill(hours, slots, volume, filled)
+    return hours, longest_h
+
+
+def _fill(hours: list[int | None], slots: range, volume_ml: int, filled: set[int]) -> None:
+    """Share a gap's volume out over its hours as the home used water in the same hours of another week or day."""
+    weights = []
+    for slot in slots:
+        known = (slot + step for step in (-WEEK_HOURS, WEEK_HOURS, -24, 24, -2 * WEEK_HOURS, 2 * WEEK_HOURS))
+        weights.append(next((hours[n] or 0 for n in known if 0 <= n < len(hours) and n not in filled), 0))
+    if not sum(weights):
+        # Nothing is known of such hours: nobody draws water at night.
+        weights = [1 if 7 <= slot % 24 < 22 else 0 for slot in slots]
+    whole = sum(weights) or len(weights)
+    passed = 0
+    for nth, slot in enumerate(slots):
+        before = passed
+        passed += weights[nth] if sum(weights) else 1
+        hours[slot] = (hours[slot] or 0) + volume_ml * passed // whole - volume_ml * before // whole
 
 
 def _longest_run(hours: list[int | None]) -> int:

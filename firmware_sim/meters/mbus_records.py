@@ -81,6 +81,7 @@ class Layout:
     """A maker's telegrams: how many follow each other, and the dial's shape that they can carry.
 
     modulus  where the transmitted total returns to zero; None for a binary number.
+    also     other registers in the first telegram; they stand at 0 because no water flows backwards here.
     """
 
     name: str
@@ -89,12 +90,13 @@ class Layout:
     records: Callable[[State], tuple[bytes, ...]]
     count: int
     bytes_estimate: int
+    also: tuple[str, ...] = ()
 
     def telegrams(self, dial: Dial, moment: datetime, digits: str) -> list[tuple[bytes, tuple[tuple[str, int], ...]]]:
         """Return the records of each telegram and the register counts that it carries; the total is in the first."""
         state = State.of(dial, moment, digits)
-        parts = self.records(state)
-        return [(part, (("total", state.count),) if n == 0 else ()) for n, part in enumerate(parts)]
+        carried = (("total", state.count), *((name, 0) for name in self.also))
+        return [(part, carried if n == 0 else ()) for n, part in enumerate(self.records(state))]
 
 
 def _bcd_litres(state: State) -> tuple[bytes, ...]:
@@ -167,7 +169,7 @@ LAYOUTS = {
     for layout in (
         Layout("bcd-litres", "EFE", 10**8, _bcd_litres, 1, 62),
         Layout("due-date-first", "ZRI", None, _due_date_first, 1, 54),
-        Layout("twelve-digits", "DME", 10**12, _twelve_digits, 1, 60),
+        Layout("twelve-digits", "DME", 10**12, _twelve_digits, 1, 60, also=("reverse_total",)),
         Layout("two-telegrams", "SEN", 10**8, _two_telegrams, 2, 85),
     )
 }
