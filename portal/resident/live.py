@@ -1,0 +1,183 @@
+"""Who is told of a change, at once: one watcher per serve process, fanning out in memory.
+
+The watcher runs only while somebody watches. It waits for a notification (PostgreSQL) or looks at the change counter
+every quarter of a second (SQLite), asks once which of the watched service points changed and who lives there at that
+moment, and puts the change number into the queues of just those people. A stream holds no database connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, connection
+from django.db.models import Q
+
+from domain.reading import EventKind
+from portal.core.clock import now
+from portal.core.services import CHANGES_CHANNEL, current_change
+from portal.customers.models import Occupancy
+from portal.metering.models import Installation, MeterEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+POLL_S = 0.25
+LISTEN_S = 2.0
+RETRY_S = 2.0
+QUEUE_EVENTS_MAX = 4
+"""An event only says `fetch again`, so a slow reader needs the newest ones alone."""
+_LEAK_KINDS = (EventKind.LEAK_OPENED.value, EventKind.LEAK_CLEARED.value)
+_EVENTS_BACK = 500
+"""Row ids may be committed out of order: so many are looked at again."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One open page: who looks at which service point."""
+
+    user: int
+    service_point: int
+    queue: asyncio.Queue[int] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS_MAX))
+
+    def put(self, change: int) -> None:
+        """Queue a change; when the reader is slow the oldest one goes."""
+        if self.queue.full():
+            self.queue.get_nowait()
+        self.queue.put_nowait(change)
+
+
+class Hub:
+    """The subscriptions of one process, and the watcher that serves them."""
+
+    def __init__(self) -> None:
+        self.subscriptions: set[Subscription] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def subscribe(self, *, user: int, service_point: int) -> Iterator[asyncio.Queue[int]]:
+        """Give a queue that receives change numbers until the block is left. Call it inside the event loop."""
+        subscription = Subscription(user, service_point)
+        self.subscriptions.add(subscription)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+        try:
+            yield subscription.queue
+        finally:
+            self.subscriptions.discard(subscription)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        watcher = _Watcher()
+        # One thread of its own: the connection that it opens there stays with it, and no request waits for it.
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headwater-live")
+        try:
+            await loop.run_in_executor(executor, watcher.start)
+            while self.subscriptions:
+                wanted = {subscription.service_point for subscription in self.subscriptions}
+                change, told = await loop.run_in_executor(executor, watcher.wait, wanted)
+                for subscription in list(self.subscriptions):
+                    if (subscription.service_point, subscription.user) in told:
+                        subscription.put(change)
+        finally:
+            await loop.run_in_executor(executor, watcher.stop)
+            executor.shutdown(wait=False)
+
+
+hub = Hub()
+
+
+def audience(service_points: Collection[int], *, since: int) -> set[tuple[int, int]]:
+    """Return (service point, user) of everybody who lives, now, where a register changed after change `since`."""
+    changed = Installation.objects.filter(
+        service_point__in=service_points,
+        end__isnull=True,
+        meter__registers__claimed=True,
+        meter__registers__state__change_number__gt=since,
+    )
+    return _living_at(set(changed.values_list("service_point", flat=True)))
+
+
+def _living_at(service_points: set[int]) -> set[tuple[int, int]]:
+    if not service_points:
+        return set()
+    moment = now()
+    rows = Occupancy.objects.filter(
+        Q(end__isnull=True) | Q(end__gt=moment),
+        service_point__in=service_points,
+        start__lte=moment,
+        account__access__ended_at__isnull=True,
+        account__access__user__is_active=True,
+    )
+    return set(rows.values_list("service_point", "account__access__user").distinct())
+
+
+class _Watcher:
+    """Waits for changes in its own thread, with its own database connection."""
+
+    def __init__(self) -> None:
+        self.change = 0
+        self._events: set[int] = set()
+        self._last_event = 0
+        self._listening = False
+
+    def start(self) -> None:
+        """Take note of where things stand."""
+        try:
+            self.change = current_change()
+            self._new_leak_events()
+        except DatabaseError:
+            log.exception("live updates: the database does not answer")
+
+    def stop(self) -> None:
+        """Give the connection back."""
+        connection.close()
+
+    def wait(self, wanted: set[int]) -> tuple[int, set[tuple[int, int]]]:
+        """Wait for the next look; return the change number and whom to tell (nobody when nothing changed)."""
+        try:
+            self._pause()
+            change = current_change()
+            if change == self.change:
+                return change, set()
+            told = audience(wanted, since=self.change)
+            told |= _living_at(self._new_leak_events() & wanted)
+            self.change = change
+        except DatabaseError:
+            log.exception("live updates: the database does not answer; trying again in %s s", RETRY_S)
+            self._listening = False
+            connection.close()
+            time.sleep(RETRY_S)
+            return self.change, set()
+        else:
+            return change, told
+
+    def _pause(self) -> None:
+        if connection.vendor != "postgresql":
+            time.sleep(POLL_S)
+            return
+        connection.ensure_connection()
+        raw = connection.connection
+        if not self._listening:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANGES_CHANNEL}")
+            self._listening = True
+            return  # what was committed before the LISTEN is found by the look that follows
+        for _ in raw.notifies(timeout=LISTEN_S, stop_after=1):
+            pass
+
+    def _new_leak_events(self) -> set[int]:
+        """Return the service points of leak events that were not there at the last look."""
+        rows = MeterEvent.objects.filter(pk__gt=self._last_event - _EVENTS_BACK, kind__in=_LEAK_KINDS)
+        found = dict(rows.values_list("pk", "meter"))
+        new = {meter for pk, meter in found.items() if pk not in self._events}
+        self._events = set(found)
+        self._last_event = max([self._last_event, *found])
+        return set(Installation.objects.filter(meter__in=new, end__isnull=True).values_list("service_point", flat=True))

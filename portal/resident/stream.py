@@ -1,0 +1,86 @@
+"""The stream of one usage page: server-sent events that say `something changed here, fetch again`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+
+from portal.core.clock import now
+from portal.core.models import User
+from portal.core.services import current_change
+from portal.customers.services import visible_service_points, visible_spans
+from portal.resident.live import audience, hub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from django.http.response import HttpResponseBase
+
+HEARTBEAT_S = 15.0
+STREAM_S_MAX = 900.0
+"""After this the browser connects anew, and the session is checked anew."""
+RETRY_MS = 2000
+
+
+async def changes(request: HttpRequest, public_id: str) -> HttpResponseBase:
+    """Stream the changes of one service point to somebody who lives there.
+
+    since  query parameter, or the header Last-Event-ID when the browser resumes: the last change that the page knows.
+    """
+    user = await request.auser()
+    if not isinstance(user, User):
+        return HttpResponse(status=401)
+    resumed = request.headers.get("Last-Event-ID") or request.GET.get("since", "")
+    since = int(resumed) if resumed.isdecimal() and len(resumed) < 19 else None
+    service_point = await sync_to_async(_service_point)(user, public_id)
+    if service_point is None:
+        return HttpResponse(status=204)  # tells the browser not to come back
+    response = StreamingHttpResponse(_events(user.pk, service_point, since), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"  # a proxy in front must pass every event on at once
+    response["Content-Encoding"] = "identity"  # and nobody may gather them to compress them
+    return response
+
+
+def _service_point(user: User, public_id: str) -> int | None:
+    """Return the row id of a service point where the person lives now; None after a move-out; Http404 otherwise."""
+    found = visible_service_points(user).filter(public_id=public_id).first()
+    if found is None:
+        raise Http404
+    moment = now()
+    return found.pk if any(span.start <= moment < span.end for span in visible_spans(user, found)) else None
+
+
+def _missed(service_point: int, user: int, since: int) -> int | None:
+    """Return the present change number when something changed for this person after `since`; close the connection."""
+    try:
+        change = current_change()
+        return change if since > change or (service_point, user) in audience([service_point], since=since) else None
+    finally:
+        connections.close_all()
+
+
+async def _events(user: int, service_point: int, since: int | None) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    closes_at = loop.time() + STREAM_S_MAX
+    with hub.subscribe(user=user, service_point=service_point) as queue:
+        yield b"retry: %d\n\n" % RETRY_MS
+        change = await sync_to_async(_missed)(service_point, user, 0 if since is None else since)
+        if change is not None and since is not None:
+            yield _event(change)
+        while loop.time() < closes_at:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    change = await queue.get()
+            except TimeoutError:
+                yield b": still here\n\n"
+            else:
+                yield _event(change)
+
+
+def _event(change: int) -> bytes:
+    return b"id: %d\nevent: usage\ndata: {}\n\n" % change

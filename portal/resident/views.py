@@ -1,0 +1,85 @@
+"""The resident pages. Rules live in services; these only turn a request into a page."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from portal.core.errors import Refused
+from portal.core.models import User
+from portal.customers.services import visible_service_points
+from portal.resident.periods import By
+from portal.resident.services import places_of, prefer_unit, usage_page
+from portal.resident.wording import UNITS
+
+if TYPE_CHECKING:
+    from portal.customers.models import ServicePoint
+
+
+def _viewer(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # behind login_required
+    return request.user
+
+
+def service_point_of(user: User, public_id: str) -> ServicePoint:
+    """Return a service point that a person may look at; anything else does not exist for them."""
+    found = visible_service_points(user).filter(public_id=public_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+@require_GET
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """Lead to the usage of the first place, or say that there is none yet."""
+    user = _viewer(request)
+    places = places_of(user)
+    if places:
+        return redirect("resident:usage", public_id=places[0].public_id)
+    if user.is_staff:
+        return redirect("staff:collectors")
+    return render(request, "resident/no_place.html")
+
+
+@require_GET
+@never_cache
+@login_required
+def usage(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show the usage of one service point by hour, day or month."""
+    user = _viewer(request)
+    service_point = service_point_of(user, public_id)
+    try:
+        by = By(request.GET.get("by", By.HOUR.value))
+        day = date.fromisoformat(text) if (text := request.GET.get("date", "")) else None
+        page = usage_page(user, service_point, by=by, day=day)
+    except (ValueError, OverflowError, Refused) as error:
+        raise BadRequest(str(error)) from error
+    context = {
+        "page": page,
+        "units": UNITS.values(),
+        "series": {"change": page.change, "rows": [row.as_json() for row in page.rows]},
+    }
+    return render(request, "resident/usage.html", context)
+
+
+@require_POST
+@login_required
+def set_unit(request: HttpRequest) -> HttpResponse:
+    """Keep the unit that was chosen and go back to the page."""
+    try:
+        prefer_unit(_viewer(request), request.POST.get("unit", ""))
+    except Refused as error:
+        raise BadRequest(str(error)) from error
+    target = request.POST.get("next", "/")
+    if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}):
+        target = "/"
+    return HttpResponseRedirect(target)

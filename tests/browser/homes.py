@@ -1,0 +1,210 @@
+"""Homes for the browser tests, from a seed: residents, meters, reads, a leak, a gap. Run as a program beside the portal.
+
+`python -m tests.browser.homes load` fills an initialised portal; `read METER COUNTS` lets a meter count on; `leak METER`
+opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any portal process.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from datetime import datetime, timedelta
+
+import django
+
+SEED = 20260617
+PASSWORD = "clear-water-7-springs"
+STEP = timedelta(minutes=15)
+DAYS = 45
+
+
+def main(arguments: list[str]) -> None:
+    """Do one of the three things."""
+    django.setup()
+    if arguments[0] == "load":
+        load()
+    elif arguments[0] == "read":
+        count_on(arguments[1], int(arguments[2]))
+    elif arguments[0] == "leak":
+        open_leak(arguments[1])
+    else:
+        raise SystemExit(f"unknown: {arguments[0]}")
+
+
+def load() -> None:
+    """Fill the portal: each resident shows one state of the pages."""
+    from portal.core.clock import now
+    from portal.core.models import User, UtilitySettings
+
+    random_ = random.Random(SEED)
+    print(f"homes: seed {SEED}")
+    UtilitySettings.objects.update_or_create(
+        pk=1,
+        defaults={
+            "name": "Cedar Valley Water",
+            "zone": "America/Chicago",
+            "contact_phone": "405-555-0100",
+            "contact_email": "help@cedarvalley.example",
+        },
+    )
+    moment = now().replace(second=0, microsecond=0)
+    start = moment - timedelta(days=DAYS)
+    _home("ana@example.org", "12 Elm Street", "CVW-10000001", start, _reads(random_, start, moment, gap=True))
+    _home("ben@example.org", "14 Elm Street", "CVW-10000002", start, _reads(random_, start, moment, litres_per_h=38))
+    _home("cleo@example.org", "16 Elm Street", "CVW-10000003", moment, [])
+    two = _reads(random_, start, moment)
+    _home("dora@example.org", "3 Oak Lane", "CVW-10000004", start, two)
+    _home("dora@example.org", "5 Oak Lane", "CVW-10000005", start, _reads(random_, start, moment))
+    _user("nobody@example.org")
+    for number, name in enumerate(("Ash", "Birch", "Cherry", "Dogwood", "Hickory", "Juniper", "Linden", "Maple")):
+        for house in (2, 4, 6, 8):
+            meter = f"CVW-2{number:03}{house:04}"
+            reads = [(moment - timedelta(minutes=5 * house), random_.randrange(100_000, 900_000))]
+            _home(f"{name.lower()}{house}@example.org", f"{house} {name} Street", meter, start, reads)
+    User.objects.filter(pk=_user("staff@example.org").pk).update(is_staff=True, name="Sam Staff")
+    _unclaimed(moment)
+    open_leak("CVW-10000002")
+
+
+def _reads(
+    random_: random.Random, start: datetime, end: datetime, *, litres_per_h: int = 0, gap: bool = False
+) -> list[tuple[datetime, int]]:
+    """Return (read_at, litres on the dial) of one household, every quarter of an hour."""
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo("America/Chicago")
+    count, moment = random_.randrange(120_000, 480_000), start
+    reads = []
+    while moment <= end:
+        if not (gap and timedelta(hours=27) < end - moment < timedelta(hours=32)):
+            reads.append((moment, count))
+        hour = moment.astimezone(zone).hour
+        busy = 0.75 if 6 <= hour <= 8 or 17 <= hour <= 21 else 0.25 if 9 <= hour <= 22 else 0.02
+        count += random_.choice((4, 7, 11, 19, 38, 62)) if random_.random() < busy else 0
+        count += litres_per_h // 4 if end - moment < timedelta(days=2, hours=9) else 0
+        moment += STEP
+    return reads
+
+
+def _user(email: str):  # type: ignore[no-untyped-def]
+    from allauth.account.models import EmailAddress
+
+    from portal.core.models import User
+
+    user = User.objects.filter(email=email).first()
+    if user is None:
+        user = User.objects.create_user(email, PASSWORD)
+        EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    return user
+
+
+def _home(email: str, address: str, meter_id: str, start: datetime, reads: list[tuple[datetime, int]]) -> None:
+    from portal.customers.models import Account
+    from portal.customers.services import ensure_premise, grant_access, move_in
+    from portal.fleet.models import Meter
+    from portal.metering.services import claim_register, install_meter
+
+    service_point = ensure_premise(address)
+    account = Account.objects.create(number=f"10{Account.objects.count():05}", name=email.split("@")[0].title())
+    grant_access(account, _user(email), at=start)
+    move_in(account, service_point, start)
+    claim_register(_register(meter_id), at=start)
+    install_meter(Meter.objects.get(meter_id=meter_id), service_point, start)
+    if reads:
+        _apply([(_register(meter_id), at, count) for at, count in reads], collector="cvw-north-1")
+
+
+def _register(meter_id: str):  # type: ignore[no-untyped-def]
+    from domain.ids import MeterId, RegisterId
+    from domain.reading import Register
+    from domain.units import Unit
+
+    return Register(MeterId(meter_id), RegisterId("total"), Unit.CUBIC_METRE, -3, 10**8)
+
+
+def _apply(reads, *, collector: str, events=()) -> None:  # type: ignore[no-untyped-def]
+    """Store one batch and apply it as ingest does, in one transaction (its signature is not what these tests test)."""
+    from django.db import transaction
+
+    from domain.ids import BatchId, CollectorId, Stream
+    from domain.reading import RegisterRead, StoredEvent, StoredRead
+    from portal.core.clock import now
+    from portal.fleet.models import Collector
+    from portal.metering import services
+    from portal.metering.models import StoredBatch
+    from sync.batch import Batch
+
+    moment = now()
+    with transaction.atomic():
+        row, _ = Collector.objects.get_or_create(
+            collector_id=collector, defaults={"enrolled_at": moment, "name": "Pump house"}
+        )
+        number = StoredBatch.objects.filter(epoch__collector=row).count() + 1
+        first = number * 1_000_000
+        batch = Batch(
+            id=BatchId(CollectorId(collector), collector.encode().ljust(16, b"*")[:16], Stream.BULK, number),
+            previous_hash=bytes(32),
+            sealed_at=moment,
+            reads=tuple(
+                StoredRead(first + n, RegisterRead(register, count, at, _clock_state()))
+                for n, (register, at, count) in enumerate(reads)
+            ),
+            events=tuple(StoredEvent(first + len(reads) + n, event) for n, event in enumerate(events)),
+        )
+        epoch = services.epoch_row(row, batch, received_at=moment)
+        assert epoch is not None
+        services.store_batch(batch, f"{collector}/{number}".encode(), epoch=epoch, received_at=moment)
+        services.apply_contents(batch, epoch=epoch, received_at=moment)
+        Collector.objects.filter(pk=row.pk).update(last_batch_at=moment)
+
+
+def _clock_state():  # type: ignore[no-untyped-def]
+    from domain.clock import ClockState
+
+    return ClockState(bytes(16), 0, synchronised=True)
+
+
+def _unclaimed(moment: datetime) -> None:
+    from portal.metering import services
+
+    _apply([(_register("XYZ-99999999"), moment, 4711)], collector="cvw-south-2")
+    services.record_refused(b"not a batch", "signature", topic_collector="cvw-south-2", at=moment)
+
+
+def count_on(meter_id: str, counts: int) -> None:
+    """Let a meter count on and be read now."""
+    from portal.core.clock import now
+    from portal.metering.models import RegisterState
+
+    state = RegisterState.objects.filter(register__meter__meter_id=meter_id).first()
+    count = (state.last_count if state else 100_000) + counts
+    _apply([(_register(meter_id), now(), count)], collector="cvw-north-1")
+    print(count)
+
+
+def open_leak(meter_id: str) -> None:
+    """Open a leak as the collector's detector reports it."""
+    from domain.ids import MeterId
+    from domain.reading import Event, EventKind
+    from portal.core.clock import now
+
+    moment = now()
+    event = Event(
+        event_id=f"leak-{meter_id}-opened",
+        kind=EventKind.LEAK_OPENED,
+        at=moment - timedelta(hours=33),
+        clock=_clock_state(),
+        meter_id=MeterId(meter_id),
+        detail={
+            "alarm": f"leak-{meter_id}",
+            "rule": "continuous",
+            "since": (moment - timedelta(hours=57)).isoformat(),
+            "litres": 912,
+            "litres_per_h": 38,
+        },
+    )
+    _apply([], collector="cvw-north-1", events=[event])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
