@@ -1,0 +1,283 @@
+"""Modbus RTU and TCP: the driver. A meter model is a register map (modbus_map); exchanges are in modbus_frame.
+
+Addresses: the unit, "1" to "247" (TCP also "0" and "255"). Reading is all it does.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from domain.errors import ConfigError
+from domain.ids import MeterId, RegisterId
+from domain.reading import ReadFlag, ReadQuality, Reason, Register, RegisterRead
+from domain.units import Unit
+from drivers.base import Deadline, MeterReply, ScanResult, last_byte_state
+from drivers.errors import ApplicationError, BadReply, MeterError, NoReply
+from drivers.modbus_frame import FIXED_SILENCE_S, ModbusMaster
+from drivers.modbus_map import TOTALS, MapRegister, RegisterMap, load_map, load_model, model_names, plan_spans
+from drivers.modbus_value import counts_of, decode_value, split_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from domain.clock import Clock
+    from drivers.base import Link, MeterTarget
+
+LAST_UNIT = 247
+SCAN_ANSWER_S = 0.2
+_TYPICAL_ANSWER_S = 0.05
+_REQUEST_BYTES, _REPLY_BYTES = 8, 5
+NO_VALID_TOTAL = "no_valid_total"
+
+
+class ModbusDriver:
+    """Reads Modbus meters by their maps: RTU on a serial link, MBAP on a TCP link."""
+
+    name = "modbus"
+    framing: str | None = None
+
+    def read(self, target: MeterTarget, link: Link, *, deadline: Deadline, clock: Clock) -> MeterReply:
+        """Ask one meter for everything its map polls, in the fewest requests.
+
+        raises  NoReply, BadReply (BadFrame, BadChecksum, ApplicationError), LinkDown, ConfigError (address, model).
+        """
+        register_map = map_of(target)
+        try:
+            master = self._master(link, register_map, deadline, clock)
+            if register_map.wake_up:
+                _throw_away_first(master, register_map, parse_unit(target.address))
+            words = _read_words(master, register_map, parse_unit(target.address))
+            return _reply(target, register_map, words, link, master.frames)
+        except MeterError as error:
+            error.meter_id = error.meter_id or target.meter_id
+            raise
+
+    def scan(self, link: Link, *, clock: Clock, first: int = 1, last: int | None = None) -> Iterator[ScanResult]:
+        """Try every unit address: any answer, even an exception, is a meter."""
+        units = range(first, (last or LAST_UNIT) + 1)
+        for step, unit in enumerate(units, 1):
+            deadline = Deadline(clock, 10.0)
+            master = ModbusMaster(link, rtu=self._is_rtu(link), deadline=deadline, clock=clock, answer_s=SCAN_ANSWER_S)
+            found, detail = _knock(master, unit)
+            model = _recognise(master, unit) if found else None
+            yield ScanResult(str(unit), found=found, step=step, steps=len(units), model=model, detail=detail)
+
+    def exchange_time_s(self, target: MeterTarget, *, char_time_s: float) -> float:
+        """Return the usual seconds of one read: every request, its reply and the silences around them."""
+        register_map = map_of(target)
+        silence_s = max(FIXED_SILENCE_S, register_map.silence_chars * char_time_s) if char_time_s else 0.0
+        spans = plan_spans(register_map)
+        lengths = [span.count for span in spans] + [spans[0].count] * register_map.wake_up
+        return sum(
+            (_REQUEST_BYTES + _REPLY_BYTES + 2 * count) * char_time_s + 2 * silence_s + _TYPICAL_ANSWER_S
+            for count in lengths
+        )
+
+    def timeout_s(self, target: MeterTarget, *, char_time_s: float) -> float:
+        """Return the seconds of the slowest read that still is one: every answer at the last moment."""
+        register_map = map_of(target)
+        requests = len(plan_spans(register_map)) + register_map.wake_up
+        return self.exchange_time_s(target, char_time_s=char_time_s) * 1.2 + requests * (register_map.answer_s + 0.1)
+
+    def _is_rtu(self, link: Link) -> bool:
+        return (self.framing or ("rtu" if link.kind == "serial" else "tcp")) == "rtu"
+
+    def _master(self, link: Link, register_map: RegisterMap, deadline: Deadline, clock: Clock) -> ModbusMaster:
+        return ModbusMaster(
+            link,
+            rtu=self._is_rtu(link),
+            deadline=deadline,
+            clock=clock,
+            answer_s=register_map.answer_s,
+            silence_chars=register_map.silence_chars,
+        )
+
+
+class ModbusRtuDriver(ModbusDriver):
+    """RTU framing on any link: also through a serial device server that passes bytes as they are."""
+
+    name = "modbus-rtu"
+    framing = "rtu"
+
+
+class ModbusTcpDriver(ModbusDriver):
+    """MBAP framing on any link."""
+
+    name = "modbus-tcp"
+    framing = "tcp"
+
+
+def parse_unit(text: str) -> int:
+    """Return the unit that an address names. raises ConfigError."""
+    if text.isdecimal() and (int(text) <= LAST_UNIT or int(text) == 255):
+        return int(text)
+    raise ConfigError(f"address = {text!r}   expected a Modbus unit, 1 to {LAST_UNIT}")
+
+
+def map_of(target: MeterTarget) -> RegisterMap:
+    """Return the register map of a target. raises ConfigError when it names none, or one without a total."""
+    if target.model is None:
+        raise ConfigError(f"meter {target.meter_id}: model is missing   expected one of {', '.join(model_names())}")
+    register_map = load_map(target.model)
+    if not register_map.of_role("total"):
+        raise ConfigError(f"meter {target.meter_id}: the map {register_map.name} has no total; it can only be decoded")
+    return register_map
+
+
+def _read_words(master: ModbusMaster, register_map: RegisterMap, unit: int) -> dict[int, int]:
+    """Return the words at every address that a poll reads, by the map's own addresses."""
+    words: dict[int, int] = {}
+    for span in plan_spans(register_map):
+        wire_address = span.address - register_map.address_base
+        values = master.read_registers(unit, register_map.function, wire_address, span.count)
+        words.update(enumerate(values, span.address))
+    return words
+
+
+def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int) -> None:
+    """Wake the meter with an exchange whose outcome does not count."""
+    first = plan_spans(register_map)[0]
+    try:
+        master.read_registers(unit, register_map.function, first.address - register_map.address_base, 1)
+    except (NoReply, BadReply):
+        return
+
+
+def _reply(
+    target: MeterTarget, register_map: RegisterMap, words: Mapping[int, int], link: Link, frames: bytes
+) -> MeterReply:
+    _check_signature(register_map, words, frames)
+    identity = _serial(register_map, words)
+    unexpected = bool(target.identity and identity and identity != target.identity)
+    meter_id = MeterId(_as_meter_id(identity)) if unexpected and identity else target.meter_id
+    alarms = alarms_of(register_map, words)
+    flags = ReadFlag.METER_ALARM if alarms else ReadFlag.NONE
+    quality, reason = (
+        (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)
+    )
+    read_at, clock_state = last_byte_state(link)
+    reads = []
+    for role in TOTALS:
+        for total in register_map.of_role(role):
+            counted = count_total(register_map, total, words, unit=target.unit, scale=target.scale)
+            if counted is None:
+                alarms = (*alarms, NO_VALID_TOTAL)
+                continue
+            count, unit, scale, modulus = counted
+            register = Register(meter_id, RegisterId(role), unit, scale, modulus)
+            reads.append(RegisterRead(register, count, read_at, clock_state, quality, reason, flags))
+    return MeterReply(meter_id, unexpected, tuple(reads), alarms, identity, frames)
+
+
+def value_of(register: MapRegister, words: Mapping[int, int]) -> int | Decimal | str | None:
+    """Return the value of a register whose words were read, before its scale."""
+    return decode_value([words[at] for at in range(register.address, register.end)], register.type, register.byte_order)
+
+
+def count_total(
+    register_map: RegisterMap,
+    total: MapRegister,
+    words: Mapping[int, int],
+    *,
+    unit: Unit | None = None,
+    scale: int | None = None,
+) -> tuple[int, Unit, int, int | None] | None:
+    """Return a total as (count, unit, scale, modulus); None where the meter has no valid value.
+
+    unit, scale  what commissioning says of a meter whose total the map cannot know; None: as the map says.
+    raises       BadReply when the meter states a unit that the map does not know.
+    """
+    value = value_of(total, words)
+    unit = unit or _stated_unit(register_map, total, words)
+    if value is None or isinstance(value, str):
+        return None
+    if total.fraction is not None:
+        worth = total.resolution if scale is None else scale
+        part = value_of(register_map.register(total.fraction), words)
+        if not isinstance(part, int) or isinstance(value, Decimal) or worth is None:
+            return None
+        return split_counts(value, part, fraction_per_unit=total.fraction_per_unit, scale=worth), unit, worth, None
+    if isinstance(value, Decimal):
+        worth = total.resolution if scale is None else scale
+        return None if worth is None else (counts_of(value.scaleb(total.scale), worth), unit, worth, total.modulus)
+    if total.modulus is not None and not 0 <= value < total.modulus:
+        return None
+    return value, unit, total.scale if scale is None else scale, total.modulus
+
+
+def _stated_unit(register_map: RegisterMap, total: MapRegister, words: Mapping[int, int]) -> Unit:
+    if total.unit_from is None:
+        return Unit(total.unit)
+    code = value_of(register_map.register(total.unit_from), words)
+    units = total.unit_codes or {}
+    if not isinstance(code, int) or code not in units:
+        raise BadReply(
+            f"the meter counts in unit code {code}, which {register_map.name} does not know; set `unit` and `scale` "
+            "in the meter's commissioning record"
+        )
+    return units[code]
+
+
+def alarms_of(register_map: RegisterMap, words: Mapping[int, int]) -> tuple[str, ...]:
+    """Return the names of the alarm bits that are set; a set bit without a name is named by its number."""
+    names = []
+    for register in register_map.of_role("alarms"):
+        value = value_of(register, words)
+        if not isinstance(value, int):
+            continue
+        known = register.bits or {}
+        names += [known.get(bit, f"{register.name}_bit_{bit}") for bit in range(64) if value >> bit & 1]
+    return tuple(names)
+
+
+def _check_signature(register_map: RegisterMap, words: Mapping[int, int], frames: bytes) -> None:
+    for register in register_map.of_role("signature"):
+        held = value_of(register, words)
+        if held != register.expect:
+            raise BadReply(
+                f"register {register.address} holds {held}, a {register_map.name} has {register.expect} there; "
+                "check the meter's address and model",
+                reply=frames,
+            )
+
+
+def _serial(register_map: RegisterMap, words: Mapping[int, int]) -> str | None:
+    for register in register_map.of_role("serial"):
+        return str(value_of(register, words)) or None
+    return None
+
+
+def _as_meter_id(identity: str) -> str:
+    """Return a stated serial as the text of a meter id: other characters become '-'."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", identity).lstrip("._-")[:40] or "unknown"
+
+
+def _knock(master: ModbusMaster, unit: int) -> tuple[bool, str]:
+    """Return whether anything answers at a unit, and how."""
+    try:
+        master.read_registers(unit, 3, 0, 1)
+    except ApplicationError as error:
+        return True, error.name
+    except NoReply:
+        return False, ""
+    except BadReply as error:
+        return True, f"answers, but: {error}"
+    return True, "holding registers"
+
+
+def _recognise(master: ModbusMaster, unit: int) -> str | None:
+    """Return the model whose signature register holds what it must."""
+    for name in model_names():
+        register_map = load_model(name)
+        signatures: Sequence[MapRegister] = register_map.of_role("signature")
+        for signature in signatures:
+            address = signature.address - register_map.address_base
+            try:
+                words = master.read_registers(unit, register_map.function, address, signature.count)
+            except (NoReply, BadReply):
+                continue
+            if value_of(signature, dict(enumerate(words, signature.address))) == signature.expect:
+                return name
+    return None
