@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
@@ -23,12 +24,12 @@ from gateway import schedule
 from gateway.plans import char_time_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from domain.ids import MeterId
     from domain.reading import RegisterRead
-    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget
+    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget, ScanResult
     from gateway.commit import CommitWindow
     from gateway.memory import Memory
     from gateway.plans import BusPlan
@@ -75,6 +76,47 @@ class _Job:
     future: Future[Any]
 
 
+class Search:
+    """A scan that goes on whenever nobody else needs the line; whoever asked takes its results from a queue.
+
+    begin  makes the steps of the scan from the open line, at the first of them.
+    """
+
+    def __init__(self, begin: Callable[[Link], Iterator[ScanResult]]) -> None:
+        self._begin = begin
+        self._steps: Iterator[ScanResult] | None = None
+        self._results: SimpleQueue[ScanResult | Exception | None] = SimpleQueue()
+        self.cancelled = False
+
+    def step(self, link: Link) -> bool:
+        """Do one step; False when it was the last."""
+        if self.cancelled:
+            return False
+        try:
+            if self._steps is None:
+                self._steps = self._begin(link)
+            result = next(self._steps, None)
+        except Exception as error:  # whoever asked is told; the line goes on
+            self.end(error)
+            return False
+        self._results.put(result)
+        return result is not None
+
+    def end(self, error: Exception | None = None) -> None:
+        """End the results, with an error or as complete."""
+        self._results.put(error)
+
+    def results(self) -> Iterator[ScanResult]:
+        """Yield results as they come; raises the scan's error. Closing it ends the scan."""
+        try:
+            while (result := self._results.get()) is not None:
+                if isinstance(result, Exception):
+                    raise result
+                yield result
+        finally:
+            self.cancelled = True
+
+
 class BusOwner:
     """Executes the plan of one bus in a thread of its own. `step` does one thing and can be driven by a test instead.
 
@@ -100,6 +142,7 @@ class BusOwner:
         self._reopen_pause_s = REOPEN_FIRST_S
         self._round_began_s: float | None = None
         self._jobs: deque[_Job] = deque()
+        self._searches: deque[Search] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"bus-{plan.bus.name}", daemon=True)
@@ -152,6 +195,17 @@ class BusOwner:
 
         return self.submit(f"read {target.address}", work)
 
+    def scan(self, driver: MeterDriver, *, first: int = 1, last: int | None = None) -> Search:
+        """Look for meters in the time that the plan leaves over: a scan delays no poll by more than one step."""
+        search = Search(lambda link: driver.scan(link, clock=self._clock, first=first, last=last))
+        with self._wake:
+            if self._stopping:
+                search.end(ResourceUnavailable("the gateway is stopping; ask again when it runs"))
+            else:
+                self._searches.append(search)
+                self._wake.notify_all()
+        return search
+
     # -- the owner's own thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -159,11 +213,12 @@ class BusOwner:
             wait_s = self.step()
             if wait_s is not None:
                 with self._wake:
-                    if not self._jobs and not self._stopping:
+                    if not self._jobs and not self._searches and not self._stopping:
                         # At most a minute at once: the plan is asked again, whatever happened to the clocks.
                         self._wake.wait(min(60.0, self._clock.real_seconds(wait_s)))
         self._end_round()
         self._refuse_jobs()
+        self._end_searches()
         self._close()
 
     def step(self) -> float | None:
@@ -177,16 +232,37 @@ class BusOwner:
             if now_s < self._reopen_at_s:
                 return self._reopen_at_s - now_s
             if not self._open():
+                self._end_searches()
                 return self._reopen_at_s - self._clock.monotonic()
             return None
         meter, at_s = schedule.next_poll(self.plan.plan, self._histories, now_s)
         if meter is None:
             self._end_round()
-            return at_s - now_s
+            return None if self._search() else at_s - now_s
         if self._round_began_s is None:
             self._round_began_s = now_s
         self._poll(meter, now_s)
         return None
+
+    def _search(self) -> bool:
+        """Do one step of the oldest scan; False when there is none."""
+        with self._wake:
+            search = self._searches[0] if self._searches else None
+        if search is None:
+            return False
+        assert self._link is not None
+        self.state.busy_with = "scan"
+        if not search.step(self._link):
+            self.state.busy_with = ""
+            with self._wake:
+                self._searches.popleft()
+        return True
+
+    def _end_searches(self) -> None:
+        with self._wake:
+            searches, self._searches = list(self._searches), deque()
+        for search in searches:
+            search.end(ResourceUnavailable(self.state.message or "the gateway is stopping"))
 
     def _take_job(self) -> _Job | None:
         with self._wake:
@@ -327,8 +403,8 @@ class BusOwner:
         """Return the reply with what only the gateway knows: whether the clock was set, and that it was asked twice."""
         reads = []
         for read in reply.reads:
-            clock = replace(self._clock.state(read.clock.monotonic_ns), boot_id=read.clock.boot_id)
-            reads.append(replace(read, clock=clock, flags=read.flags | flags))
+            state = self._clock.state(self._clock.settled_ns(read.read_at, read.clock.monotonic_ns))
+            reads.append(replace(read, clock=state, flags=read.flags | flags))
         return replace(reply, reads=tuple(reads))
 
     def _keep(self, target: MeterTarget, reply: MeterReply, flags: ReadFlag = ReadFlag.NONE) -> None:

@@ -38,6 +38,12 @@ class Committed:
     reads: tuple[StoredRead, ...]
     events: tuple[StoredEvent, ...]
 
+    @property
+    def last_seq(self) -> int:
+        """The last place in the store, 0 when everything was there before."""
+        reads = max((stored.append_seq for stored in self.reads), default=0)
+        return max((stored.append_seq for stored in self.events), default=reads)
+
 
 @dataclass(slots=True)
 class CommitCounters:
@@ -47,6 +53,7 @@ class CommitCounters:
     reads: int = 0
     duplicates: int = 0
     failures: int = 0
+    left_out: int = 0
     stalls: int = 0
     slowest_s: float = 0.0
     last_error: str = ""
@@ -127,6 +134,8 @@ class CommitWindow:
                 if self.counters.last_error != str(error):
                     log.warning("the store takes nothing, so reading waits: %s", error)
                 self.counters.last_error = str(error)
+            except ValueError:
+                return self._append_one_by_one(reads, events)
             else:
                 if self.counters.last_error:
                     log.warning("the store takes reads again after %.1f s", time.monotonic() - started_s)
@@ -140,6 +149,18 @@ class CommitWindow:
                 return None
             last_try = self._stopping
             time.sleep(RETRY_REAL_S if not last_try else 0.1)
+
+    def _append_one_by_one(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
+        """Append what no batch could carry apart from the rest: it is logged and left out, the rest goes on."""
+        sequences: list[int | None] = []
+        for read, event in [*((read, None) for read in reads), *((None, event) for event in events)]:
+            try:
+                sequences += self._append([read] if read else [], [event] if event else [])
+            except ValueError as error:
+                log.error("left out, because no batch could carry it: %s: %r", error, read or event)  # noqa: TRY400
+                self.counters.left_out += 1
+                sequences.append(None)
+        return sequences
 
     def _count(self, reads: Sequence[RegisterRead], sequences: Sequence[int | None]) -> None:
         self.counters.commits += 1

@@ -10,6 +10,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from string import hexdigits
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -254,20 +255,21 @@ def _poll(table: Table) -> PollConfig:
 
 
 def _portal(table: Table, folder: Path, *, key_files: bool) -> PortalConfig:
-    broker = table.text("broker", expected="expected mqtts://HOST:PORT")
+    """Read [portal]. Before enrolment (`key_files` False) it may hold as little as a seal interval."""
+    broker = table.text("broker", default=None if key_files else "", expected="expected mqtts://HOST:PORT")
     fault = broker_fault(broker) if broker else None
     if fault:
         table.fault("broker", fault)
     clear_text = broker.startswith("mqtt://")
     paths: dict[str, Path | None] = {}
     for name in _PORTAL_FILES:
-        optional = clear_text and name in ("ca", "certificate", "key")
+        optional = not key_files or (clear_text and name in ("ca", "certificate", "key"))
         path = paths[name] = table.path(name, folder=folder, default="" if optional else None)
-        if path is None:
+        if path is None or not key_files:
             continue
-        if key_files and not path.is_file():
+        if not path.is_file():
             table.fault(name, "no such file; `headwater gateway enrol` writes it")
-        elif key_files and name in _SECRET_FILES and path.stat().st_mode & 0o077:
+        elif name in _SECRET_FILES and path.stat().st_mode & 0o077:
             table.fault(name, f"expected a file that only its owner can read; chmod 600 {path.name}")
     made = PortalConfig(
         broker=broker,
@@ -367,7 +369,7 @@ def address_fault(driver: str, address: str) -> str | None:
     if driver == "mbus":
         secondary = address.removeprefix("s:")
         if address != secondary:
-            good = len(secondary) == 8 and all(digit in "0123456789Ff" for digit in secondary)
+            good = len(secondary) in (8, 16) and all(digit in hexdigits for digit in secondary)
         else:
             good = address.isascii() and address.isdecimal() and int(address) <= 250
         return None if good else "expected a primary address from 0 to 250, or s: and the 8 digits of the meter"

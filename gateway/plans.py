@@ -81,3 +81,8 @@ def bus_plans(config: GatewayConfig) -> tuple[BusPlan, ...]:
     if faults:
         raise ConfigError(faults)
     return tuple(plans)
+
+
+def line_name(bus: BusConfig) -> str:
+    """Return what carries the meters, as the bus budget says it: `2400 Bd`, or the endpoint."""
+    return bus.line if bus.kind == "tcp" else f"{bus.baudrate} Bd"

@@ -11,7 +11,7 @@ import ctypes
 import os
 import time
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from domain.clock import ClockState, ScaledClock, machine_boot_id
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from domain.clock import Clock
 
 STEP_S = 1.0
+SETTLE_S = 0.001
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 _ASK_EVERY_S = 1.0
@@ -61,7 +63,6 @@ class CollectorClock:
     """A Clock that never shows less than `floor` until the machine's clock is set, and knows whether it is.
 
     base          the machine's clock, or a virtual one (which counts as synchronised: it is the demo's time source).
-    floor         the last moment that was written down before this start.
     synchronised  asked at most once a second.
     """
 
@@ -69,7 +70,6 @@ class CollectorClock:
         self,
         base: Clock,
         *,
-        floor: datetime | None = None,
         synchronised: Callable[[], bool] = machine_synchronised,
     ) -> None:
         self._base = base
@@ -78,10 +78,16 @@ class CollectorClock:
         self._synchronised = False
         self._synced_since: datetime | None = None
         self._offset = timedelta(0)
-        now = base.now()
+        self._difference = self._wall_minus_monotonic()
+        self._settled_us = 0
+        self._settle_within_us = round(SETTLE_S * 1e6 / min(1.0, base.real_seconds(1.0) or 1.0))
+
+    def keep_above(self, floor: datetime | None) -> None:
+        """Let time go on from `floor`, the newest moment on record, when the machine's clock is not set and behind."""
+        now = self._base.now()
         if floor is not None and now < floor and not self._is_synchronised():
             self._offset = floor - now
-        self._difference = self._wall_minus_monotonic()
+            self._difference = self._wall_minus_monotonic()
 
     def now(self) -> datetime:
         """Return the wall time, or the floor plus the time since while the machine's clock is behind it."""
@@ -106,6 +112,18 @@ class CollectorClock:
             monotonic_ns = round(self._base.monotonic() * 1e9)
         return ClockState(machine_boot_id(), monotonic_ns, synchronised, self._synced_since if synchronised else None)
 
+    def settled_ns(self, wall: datetime, monotonic_ns: int) -> int:
+        """Return the monotonic time of a stamp, moved by less than SETTLE_S so that it keeps its distance to the wall.
+
+        Wall and monotonic time are read one after the other; the microseconds between the two calls are noise, and
+        would cost two bytes in every read on the wire.
+        """
+        wall_us = (wall - _EPOCH) // timedelta(microseconds=1)
+        apart_us = wall_us - monotonic_ns // 1000
+        if abs(apart_us - self._settled_us) > self._settle_within_us:
+            self._settled_us = apart_us
+        return max(0, wall_us - self._settled_us) * 1000
+
     def check(self) -> Event | None:
         """Return an event when the wall clock stepped by more than STEP_S since the last call; call it often."""
         if self._offset and self._is_synchronised():
@@ -126,11 +144,7 @@ class CollectorClock:
         )
 
     def _wall_minus_monotonic(self) -> timedelta:
-        return (
-            self.now()
-            - datetime.fromtimestamp(0, tz=self._base.now().tzinfo)
-            - timedelta(seconds=self._base.monotonic())
-        )
+        return self.now() - _EPOCH - timedelta(seconds=self._base.monotonic())
 
     def _is_synchronised(self) -> bool:
         if time.monotonic() - self._asked_at >= _ASK_EVERY_S:

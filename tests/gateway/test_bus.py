@@ -96,7 +96,7 @@ def test_a_restart_neither_repeats_a_silence_nor_forgets_a_return() -> None:
     first = Bench(meters=1)
     first.driver.answers["M0"] = failing(NoReply("no reply"))
     first.run(600)
-    first.memory.save(first.store, 1)
+    first.memory.save(first.store)
     second = Bench(meters=1, memory=Memory.restore(first.store))
     second.driver.answers["M0"] = failing(NoReply("no reply"))
     second.run(600)
