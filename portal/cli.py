@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+import signal
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Protocol
 
 import click
+
+from domain.errors import ConfigError, ResourceUnavailable
+
+_ACTOR = "command line"
 
 
 def _django() -> None:
@@ -51,3 +59,243 @@ def manage(arguments: tuple[str, ...]) -> None:
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(["headwater portal manage", *arguments])
+
+
+@portal.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@json_option
+def load(file: IO[str], as_json: bool) -> None:
+    """Import premises, accounts, residents, meters and installations from a JSON file; again changes nothing."""
+    try:
+        data = json.load(file)
+    except ValueError as error:
+        raise ConfigError(f"{file.name}: not JSON: {error}") from error
+    _django()
+    from portal.loading import load as load_rows
+
+    made = load_rows(data)
+    _print({"made": made}, as_json=as_json, text=", ".join(f"{n} {name}" for name, n in made.items()) or "nothing new")
+
+
+@portal.command("enrol-code")
+@click.argument("collector")
+@json_option
+def enrol_code(collector: str, as_json: bool) -> None:
+    """Print a one-time code with which the box COLLECTOR enrols itself. It is not shown again."""
+    _django()
+    from portal.fleet.services import make_enrolment_code
+
+    code, row = make_enrolment_code(collector, label=_ACTOR)
+    done = {"collector": collector, "code": code, "expires_at": row.expires_at.isoformat()}
+    _print(done, as_json=as_json, text=code)
+
+
+@portal.command("revoke-collector")
+@click.argument("collector")
+@click.option("--reason", required=True, help="Why; it goes to the audit log.")
+@json_option
+def revoke_collector(collector: str, reason: str, as_json: bool) -> None:
+    """Revoke a collector's keys and certificates. What it delivered stays."""
+    _django()
+    from portal.core.errors import Refused
+    from portal.fleet import services
+    from portal.fleet.models import Collector
+
+    row = Collector.objects.filter(collector_id=collector).first()
+    if row is None:
+        raise Refused("collector-id", f"{collector}: no such collector; `headwater portal manage shell` lists them")
+    services.revoke_collector(row, reason=reason, label=_ACTOR)
+    _print({"collector": collector, "revoked": True}, as_json=as_json, text=f"{collector} is revoked.")
+
+
+@portal.command()
+@click.argument("email", required=False)
+@click.option("--all", "everyone", is_flag=True, help="One token for every resident (demo and tests).")
+@json_option
+def token(email: str | None, everyone: bool, as_json: bool) -> None:
+    """Print an API token with which EMAIL's own usage can be read. It is not shown again."""
+    if (email is None) is not everyone:
+        raise click.UsageError("give one EMAIL, or --all")
+    _django()
+    from portal.core.errors import Refused
+    from portal.core.models import User
+    from portal.core.tokens import make_token
+
+    users = User.objects.filter(is_active=True, is_staff=False).order_by("pk")
+    if email is not None:
+        users = User.objects.filter(is_active=True, email=email.lower())
+        if not users:
+            raise Refused("user", "nobody signs in with this address")
+    tokens = {user.email: make_token(user, name="command line", label=_ACTOR)[0] for user in users}
+    _print(tokens, as_json=as_json, text="\n".join(tokens.values()))
+
+
+@portal.command("broker-config")
+@click.option("--kind", type=click.Choice(["nats", "mosquitto"]), default="nats", show_default=True)
+@click.option("--host", help="Listen on this address (default: from HEADWATER_BROKER_URL).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port (default: from HEADWATER_BROKER_URL).")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where the broker keeps queued messages.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--reload-pid", type=int, help="Then tell this running broker to read it again.")
+@json_option
+def broker_config(
+    kind: str,
+    host: str | None,
+    port: int | None,
+    state_dir: Path | None,
+    out: Path,
+    reload_pid: int | None,
+    as_json: bool,
+) -> None:
+    """Write the broker's configuration for the collectors that are enrolled now."""
+    _django()
+    from dataclasses import replace
+
+    from portal.fleet import broker
+
+    listener = broker.default_listener()
+    listener = replace(listener, host=host or listener.host, port=port or listener.port)
+    listener = replace(listener, state_dir=(state_dir or listener.state_dir).absolute())
+    broker.write(kind, out.absolute(), listener)
+    if reload_pid is not None:
+        _reload(reload_pid)
+    done = {"kind": kind, "file": str(out), "host": listener.host, "port": listener.port}
+    _print(done, as_json=as_json, text=f"{kind} configuration for port {listener.port} written to {out}")
+
+
+def _reload(pid: int) -> None:
+    from portal.fleet import broker
+
+    try:
+        broker.reload(pid)
+    except OSError as error:
+        raise ResourceUnavailable(
+            f"process {pid} could not be told to reload: {error.strerror}; is the broker running?"
+        ) from error
+
+
+@portal.command()
+@click.option("--partition", type=click.IntRange(0, 15), help="Serve only the collectors of one partition.")
+@json_option
+def ingest(partition: int | None, as_json: bool) -> None:
+    """Take batches off the broker until stopped: verify, store once, acknowledge after the commit."""
+    _serve_checks()
+    from portal.ingest.consumer import Consumer
+
+    consumer = Consumer(partition=partition)
+    _run_until_signalled(consumer)
+    _print(asdict(consumer.counters), as_json=as_json, text=consumer.counters.line(connected=False, waiting=0))
+
+
+@portal.command()
+@click.option("--once", is_flag=True, help="Sweep the schedule once and stop.")
+@json_option
+def worker(once: bool, as_json: bool) -> None:
+    """Run background tasks and the schedule until stopped."""
+    _serve_checks()
+    from portal.core.clock import now
+    from portal.worker import Worker, run_queued_tasks, sweep
+
+    if once:
+        names, tasks = sweep(now()), run_queued_tasks()
+        _print({"jobs": names, "tasks": tasks}, as_json=as_json, text=f"jobs: {', '.join(names) or 'none due'}")
+        return
+    _run_until_signalled(Worker())
+
+
+@portal.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--fd", type=int, help="Serve on this open socket instead.")
+@json_option
+def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
+    """Serve the web pages and the API."""
+    if fd is None:
+        _refuse_taken_port(host, port)
+    _serve_checks()
+    import uvicorn
+
+    if as_json:
+        click.echo(json.dumps({"host": host, "port": port, "fd": fd}))
+    uvicorn.run(
+        "portal.config.asgi:application",
+        host=host,
+        port=port,
+        fd=fd,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ResourceUnavailable(f"{host}:{port}: {error.strerror}; choose another --port") from error
+
+
+@portal.command()
+@json_option
+def reads(as_json: bool) -> None:
+    """Print every read in the read tables, one JSON object a line (in either form), for reconciliation."""
+    _django()
+    from portal.metering.reconcile import held_reads
+
+    for read in held_reads():
+        click.echo(json.dumps(read))
+
+
+@portal.command()
+@json_option
+def rebuild(as_json: bool) -> None:
+    """Make all derived tables anew from the signed batches, which are the source of truth. Ingest waits meanwhile."""
+    _django()
+    from portal.ingest.rebuild import rebuild as rebuild_rows
+
+    batches = rebuild_rows()
+    _print({"batches": batches}, as_json=as_json, text=f"made anew from {batches} batches")
+
+
+def _serve_checks() -> None:
+    """Make Django ready and refuse what would lose data: no stored key, tables missing, a database that forgets."""
+    _django()
+    from django.core.checks import Error, run_checks
+    from django.db import DatabaseError, connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    faults = [f"{m.msg} {m.hint or ''}".strip() for m in run_checks() if isinstance(m, Error)]
+    try:
+        faults += [f"{m.msg} {m.hint or ''}" for m in run_checks(databases=["default"]) if m.id and m.id in _DURABILITY]
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            faults.append("The database's tables are not those of this version. Run `headwater portal init`.")
+    except DatabaseError as error:
+        raise ResourceUnavailable(
+            f"the database does not answer: {str(error).strip()}; check DATABASE_URL, and run `headwater portal init`"
+        ) from error
+    finally:
+        connection.close()
+    if faults:
+        raise ConfigError(faults)
+
+
+_DURABILITY = frozenset({"portal.E002", "portal.E003"})
+
+
+class _Stoppable(Protocol):
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def _run_until_signalled(process: _Stoppable) -> None:
+    """Run until SIGTERM or SIGINT, which let it finish what it has in hand."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop())
+    process.run()

@@ -9,18 +9,7 @@ from typing import Any
 
 from domain.errors import ResourceUnavailable
 from portal.config.environment import read_environment
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all, and on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+from portal.core.files import write_private
 
 
 def prepare_state_directory() -> None:
@@ -45,7 +34,9 @@ def initialise() -> dict[str, Any]:
 
     from portal.config.assets import collect_assets
     from portal.core.models import ChangeCounter, UtilitySettings
+    from portal.fleet.services import ensure_keys
 
+    ensure_keys(Path(settings.PORTAL_DIR), broker_url=settings.BROKER_URL)
     call_command("migrate", interactive=False, verbosity=0)
     collect_assets(Path(settings.PORTAL_DIR) / "static")
     UtilitySettings.objects.get_or_create(pk=1)

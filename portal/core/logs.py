@@ -6,7 +6,7 @@ import logging
 import re
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
-_TOKEN = re.compile(r"\bhw[tc]_[\w-]+")
+_TOKEN = re.compile(r"\bhw[tc][_-][\w-]{8,}")
 
 
 class NoPersonalData(logging.Filter):

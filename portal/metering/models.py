@@ -235,7 +235,7 @@ class MeterEvent(PublicIdModel):
     """Something that happened at a moment, as a collector reported it."""
 
     collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="events")
-    event_id = models.CharField(max_length=128)
+    event_id = models.CharField(max_length=200)
     kind = models.CharField(max_length=32)
     at = models.DateTimeField()
     meter = models.ForeignKey(Meter, null=True, on_delete=models.PROTECT, related_name="events")
@@ -268,7 +268,7 @@ class LeakCase(PublicIdModel):
 
     installation = models.ForeignKey(Installation, null=True, on_delete=models.PROTECT, related_name="leak_cases")
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="leak_cases")
-    alarm_id = models.CharField(max_length=128, unique=True)
+    alarm_id = models.CharField(max_length=200, unique=True)
     rule = models.CharField(max_length=60, blank=True)
     opened_at = models.DateTimeField()
     cleared_at = models.DateTimeField(null=True)

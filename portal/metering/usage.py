@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from django.db.models import Q
 from domain.reading import ReadQuality
 from domain.units import Unit, as_decimal, counts_to
 from domain.usage import CountPoint, count_at, unrolled, worse
+from portal.core.clock import now
 from portal.core.services import utility_zone
 from portal.customers.services import Span, visible_spans
 from portal.metering.calendar import Resolution, boundaries
@@ -40,6 +42,9 @@ PLACES = {
     Unit.KILOGALLON: 6,
 }
 """Decimals of a volume in each unit: finer than any register counts."""
+
+
+_CLOCK_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,8 @@ def count_points(register: MeterRegister, installation: Installation, window: Sp
     high_us = None if installation.end is None else to_us(installation.end)
     reads = reads_of(register.pk, start_us, end_us if high_us is None else min(end_us, high_us))
     before, after = last_before(register.pk, start_us), first_after(register.pk, end_us)
+    if after is not None and after.read_us > to_us(now() + _CLOCK_AHEAD):
+        after = None  # a collector's clock ran far ahead: its reads are kept, but no usage is stretched to them
     if before is not None and before.read_us >= low_us:
         reads.insert(0, before)
     if after is not None and (high_us is None or after.read_us <= high_us):

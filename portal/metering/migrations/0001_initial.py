@@ -240,7 +240,7 @@ class Migration(migrations.Migration):
                         default=portal.core.public_id.new_public_id, editable=False, max_length=13, unique=True
                     ),
                 ),
-                ("alarm_id", models.CharField(max_length=128, unique=True)),
+                ("alarm_id", models.CharField(max_length=200, unique=True)),
                 ("rule", models.CharField(blank=True, max_length=60)),
                 ("opened_at", models.DateTimeField()),
                 ("cleared_at", models.DateTimeField(null=True)),
@@ -277,7 +277,7 @@ class Migration(migrations.Migration):
                         default=portal.core.public_id.new_public_id, editable=False, max_length=13, unique=True
                     ),
                 ),
-                ("event_id", models.CharField(max_length=128)),
+                ("event_id", models.CharField(max_length=200)),
                 ("kind", models.CharField(max_length=32)),
                 ("at", models.DateTimeField()),
                 ("detail", models.JSONField(default=dict)),

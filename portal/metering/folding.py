@@ -1,0 +1,109 @@
+"""Folds the reads of closed storage days into one packed row per register and day, and rolls up daily volumes.
+
+A late read simply stands in `RecentRead` again and is merged into its day by the next fold.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from domain.reading import ReadQuality
+from domain.usage import CountPoint, split, unrolled
+from portal.core.services import utility_zone
+from portal.metering.calendar import midnight
+from portal.metering.models import MeterRegister, RecentRead, RegisterDay
+from portal.metering.packed import DAY_US, KeptRead, pack_day, unpack_day
+from portal.metering.read_rows import upsert_days, upsert_volumes
+from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+GRACE = timedelta(hours=2)
+"""How long after a storage day's end its reads are left where they are: most late reads come within it."""
+
+_REGISTERS_AT_ONCE = 50
+_IDS_AT_ONCE = 500
+
+
+def fold_closed_days(now: datetime, *, grace: timedelta = GRACE) -> int:
+    """Fold every read of a storage day that closed `grace` before `now`; return how many reads were folded."""
+    cutoff_us = to_us(now - grace) // DAY_US * DAY_US
+    open_reads = RecentRead.objects.filter(read_us__lt=cutoff_us)
+    registers = sorted(open_reads.values_list("register", flat=True).distinct())
+    return sum(
+        _fold(registers[start : start + _REGISTERS_AT_ONCE], cutoff_us)
+        for start in range(0, len(registers), _REGISTERS_AT_ONCE)
+    )
+
+
+@transaction.atomic
+def _fold(registers: Sequence[int], cutoff_us: int) -> int:
+    rows = list(
+        RecentRead.objects.select_for_update()
+        .filter(register__in=registers, read_us__lt=cutoff_us)
+        .values_list("id", "register", "read_us", "epoch", "append_seq", "raw_count", "quality", "reason", "flags")
+    )
+    days: dict[tuple[int, int], list[KeptRead]] = defaultdict(list)
+    for _, register, *read in rows:
+        days[register, read[0] // DAY_US].append(KeptRead(*read))
+    folded_before = RegisterDay.objects.filter(register__in=registers, day__in={day for _, day in days})
+    spans = {key: (min(reads).read_us, max(reads).read_us) for key, reads in days.items()}
+    for register, day, packed in folded_before.values_list("register", "day", "packed"):
+        if (register, day) in days:
+            days[register, day] += unpack_day(day, bytes(packed))
+    upsert_days([(register, day, len(reads), pack_day(day, reads)) for (register, day), reads in days.items()])
+    ids = [row[0] for row in rows]
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        RecentRead.objects.filter(id__in=ids[start : start + _IDS_AT_ONCE]).delete()
+    _roll_up(spans)
+    return len(rows)
+
+
+def _roll_up(spans: dict[tuple[int, int], tuple[int, int]]) -> None:
+    """Compute the daily volumes again wherever a new read lies between two others."""
+    reach: dict[int, tuple[int, int]] = {}
+    for (register, _), (low, high) in spans.items():
+        before = reach.get(register, (low, high))
+        reach[register] = min(low, before[0]), max(high, before[1])
+    moduli = dict(MeterRegister.objects.filter(pk__in=reach).values_list("pk", "modulus"))
+    for register, (low, high) in reach.items():
+        roll_up_register(register, moduli.get(register), low, high)
+
+
+def roll_up_register(register: int, modulus: int | None, low_us: int, high_us: int) -> None:
+    """Write the daily volumes of a register for every local day that reads in [low_us, high_us] bear on."""
+    zone = utility_zone()
+    before, after = last_before(register, low_us), first_after(register, high_us)
+    first = from_us(before.read_us if before else low_us).astimezone(zone).date()
+    last = from_us(after.read_us if after else high_us).astimezone(zone).date()
+    edges = [midnight(day, zone) for day in _days(first, last + timedelta(days=1))]
+    upsert_volumes(
+        [
+            (register, day.isoformat(), interval.counts, int(interval.quality), interval.interpolated)
+            for day, interval in zip(_days(first, last), split(_points(register, modulus, edges), edges), strict=True)
+            if interval.counts is not None
+        ]
+    )
+
+
+def _points(register: int, modulus: int | None, edges: Sequence[datetime]) -> list[CountPoint]:
+    """Return the points from the last before the first edge to the first after the last one."""
+    start_us, end_us = to_us(edges[0]), to_us(edges[-1])
+    around = (last_before(register, start_us), first_after(register, end_us))
+    reads = [read for read in (*reads_of(register, start_us, end_us), *around) if read is not None]
+    points = [
+        CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality))
+        for read in sorted(reads)
+        if read.quality != ReadQuality.MISSING
+    ]
+    return unrolled(points, modulus)
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]

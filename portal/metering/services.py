@@ -1,0 +1,176 @@
+"""The only door to metering's rows: batches with their reads and events, refusals, registers, installations."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from portal.core.services import audit, bump_change
+from portal.customers.models import ServicePoint
+from portal.fleet.models import Collector, Meter
+from portal.metering.errors import Overlap
+from portal.metering.events import claim_leak_cases, store_events
+from portal.metering.models import Epoch, Installation, MeterRegister, RefusedBatch, StoredBatch
+from portal.metering.read_rows import insert_recent, lock_states, newest_reads, save_states
+from portal.metering.registers import register_rows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.reading import Register
+    from portal.core.models import User
+    from sync.batch import Batch
+
+REFUSED_ROWS_MAX = 10_000
+"""Refused batches that are remembered; older ones make room."""
+
+REFUSED_KEPT = timedelta(days=90)
+_CLOCK_AHEAD = timedelta(days=1)
+
+
+def epoch_row(collector: Collector, batch: Batch, *, received_at: datetime) -> Epoch | None:
+    """Return the row of a batch's epoch, made at first sight; None when another collector has used these bytes."""
+    previous = None
+    if batch.previous_epoch is not None:
+        previous = {
+            "epoch": batch.previous_epoch.epoch.hex(),
+            "last_sequences": list(batch.previous_epoch.last_sequences),
+        }
+    row, _ = Epoch.objects.get_or_create(
+        epoch=batch.id.epoch,
+        defaults={"collector": collector, "first_seen_at": received_at, "previous": previous},
+    )
+    if row.collector_id != collector.pk:
+        return None
+    if previous is not None and row.previous is None:
+        row.previous = previous
+        row.save(update_fields=["previous"])
+    return row
+
+
+def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> StoredBatch:
+    """Keep a batch byte for byte, in the caller's transaction."""
+    appended = [stored.append_seq for stored in (*batch.reads, *batch.events)]
+    moments = [stored.read.read_at for stored in batch.reads]
+    return StoredBatch.objects.create(
+        epoch=epoch,
+        stream=int(batch.id.stream),
+        sequence=batch.id.sequence,
+        batch_hash=hashlib.sha256(signed).digest(),
+        previous_hash=batch.previous_hash,
+        signed=signed,
+        sealed_at=batch.sealed_at,
+        received_at=received_at,
+        reads=len(batch.reads),
+        events=len(batch.events),
+        first_append_seq=min(appended, default=None),
+        last_append_seq=max(appended, default=None),
+        first_read_at=min(moments, default=None),
+        last_read_at=max(moments, default=None),
+    )
+
+
+def apply_contents(batch: Batch, *, epoch: Epoch, received_at: datetime) -> int:
+    """Write a batch's reads and events and everything that follows from them; return the change number.
+
+    Called once for each stored batch, in the transaction that stores it (and again only by a rebuild, after the rows
+    of the first time are gone). It does not look whether it was called before: that is the stored batch's constraint.
+    """
+    registers = register_rows({stored.read.register for stored in batch.reads}, seen_at=received_at)
+    insert_recent(batch.reads, registers=registers, epoch=epoch.pk)
+    if batch.events:
+        store_events(batch.events, epoch=epoch, received_at=received_at)
+    newest = newest_reads(batch.reads, registers=registers, latest=received_at + _CLOCK_AHEAD)
+    states = lock_states(list(newest))
+    # The counter's row is locked from here to the commit, so it is taken as late as can be.
+    change_number = bump_change()
+    save_states(newest, states, change_number=change_number)
+    return change_number
+
+
+def record_refused(signed: bytes, reason: str, *, topic_collector: str, at: datetime) -> None:
+    """Remember a refused batch by its digest; equal ones are counted and the table stays bounded."""
+    row, made = RefusedBatch.objects.get_or_create(
+        digest=hashlib.sha256(signed).digest(),
+        reason=reason[:40],
+        topic_collector=topic_collector[:64],
+        defaults={"size_bytes": len(signed), "first_at": at, "last_at": at},
+    )
+    if made:
+        RefusedBatch.objects.filter(pk__lte=row.pk - REFUSED_ROWS_MAX).delete()
+    else:
+        RefusedBatch.objects.filter(pk=row.pk).update(times=F("times") + 1, last_at=at)
+
+
+def prune_refused(moment: datetime) -> int:
+    """Forget refused batches that were last seen long ago; return how many."""
+    return RefusedBatch.objects.filter(last_at__lt=moment - REFUSED_KEPT).delete()[0]
+
+
+@transaction.atomic
+def claim_register(register: Register, *, at: datetime, in_usage: bool = True) -> MeterRegister:
+    """Return the row of a register that the office knows, made where it is new, and mark it claimed."""
+    row = MeterRegister.objects.get(pk=register_rows([register], seen_at=at)[register])
+    if not row.claimed or row.in_usage != in_usage:
+        row.claimed, row.in_usage = True, in_usage
+        row.save(update_fields=["claimed", "in_usage"])
+    return row
+
+
+@transaction.atomic
+def install_meter(
+    meter: Meter,
+    service_point: ServicePoint,
+    start: datetime,
+    *,
+    register: MeterRegister | None = None,
+    first_count: int | None = None,
+    actor: User | None = None,
+    label: str = "",
+) -> Installation:
+    """Hang a meter at a service point; raises Overlap when either has another partner then."""
+    ServicePoint.objects.select_for_update().get(pk=service_point.pk)
+    Meter.objects.select_for_update().get(pk=meter.pk)
+    clash = Installation.objects.filter(Q(meter=meter) | Q(service_point=service_point)).filter(
+        Q(end__isnull=True) | Q(end__gt=start)
+    )
+    if (other := clash.first()) is not None:
+        raise Overlap(f"{other} is installed at {start.isoformat()}; remove that meter first")
+    installation = Installation.objects.create(
+        meter=meter,
+        service_point=service_point,
+        start=start,
+        register=register if first_count is not None else None,
+        first_count=first_count,
+    )
+    claim_leak_cases(installation)
+    audit("meter.install", actor=actor, label=label, target=installation, detail={"meter": meter.meter_id})
+    bump_change()
+    return installation
+
+
+@transaction.atomic
+def remove_meter(
+    installation: Installation,
+    end: datetime,
+    *,
+    register: MeterRegister | None = None,
+    last_count: int | None = None,
+    actor: User | None = None,
+    label: str = "",
+) -> None:
+    """Take a meter off its service point at a moment, with the count that its dial showed then."""
+    row = Installation.objects.select_for_update().get(pk=installation.pk)
+    if row.end is not None or end <= row.start:
+        raise Overlap(f"{row} has ended already, or started after {end.isoformat()}")
+    row.end = end
+    if last_count is not None:
+        row.register, row.last_count = register or row.register, last_count
+    row.save()
+    installation.refresh_from_db()
+    audit("meter.remove", actor=actor, label=label, target=row, detail={"meter": row.meter.meter_id})
+    bump_change()

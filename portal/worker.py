@@ -1,0 +1,131 @@
+"""`headwater portal worker`: background tasks, and a schedule of jobs that are idempotent for each of their periods."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseFault
+from django.db import connection, transaction
+
+from portal.core.clock import clock, now
+from portal.core.models import DueJob
+from portal.metering.folding import fold_closed_days
+from portal.metering.services import prune_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOG = logging.getLogger(__name__)
+_SWEEP_EVERY_S = 30.0
+_ERROR_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done once in every period of the portal's clock.
+
+    run  gets the moment; doing it twice in a period does no harm, so a worker that dies in the middle may repeat it.
+    """
+
+    name: str
+    every: timedelta
+    run: Callable[[datetime], object]
+
+
+JOBS = (
+    Job("fold closed days", timedelta(hours=1), fold_closed_days),
+    Job("prune refused batches", timedelta(days=1), prune_refused),
+)
+
+
+def sweep(moment: datetime, jobs: tuple[Job, ...] = JOBS) -> list[str]:
+    """Run every job whose time has come; return their names. Several workers may sweep: each job runs in one."""
+    return [job.name for job in jobs if _run_if_due(job, moment)]
+
+
+def _run_if_due(job: Job, moment: datetime) -> bool:
+    period = _period(job, moment)
+    DueJob.objects.get_or_create(name=job.name, defaults={"due_at": moment})
+    with transaction.atomic():
+        # The row is held while the job runs: another worker skips it (PostgreSQL) or waits and finds it done (SQLite).
+        rows = DueJob.objects.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+        row = rows.filter(name=job.name, due_at__lte=moment).exclude(last_period=period).first()
+        if row is None:
+            return False
+        try:
+            with transaction.atomic():
+                job.run(moment)
+        except Exception as error:
+            if isinstance(error, DatabaseFault):
+                raise
+            _LOG.exception("job %r failed; it is tried again in its next period", job.name)
+            row.last_error = repr(error)[:_ERROR_CHARS]
+        else:
+            row.last_error = ""
+        row.last_period, row.due_at, row.last_finished_at = period, _period_end(job, moment), moment
+        row.save()
+    return True
+
+
+def _period(job: Job, moment: datetime) -> str:
+    return _period_start(job, moment).isoformat()
+
+
+def _period_start(job: Job, moment: datetime) -> datetime:
+    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // job.every
+    return datetime(1970, 1, 1, tzinfo=UTC) + since * job.every
+
+
+def _period_end(job: Job, moment: datetime) -> datetime:
+    return _period_start(job, moment) + job.every
+
+
+@dataclass
+class Worker:
+    """Sweeps the schedule and runs queued tasks until it is stopped."""
+
+    def __post_init__(self) -> None:
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Return from `run` when the job in hand is done. Safe to call from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serve; a database that is away is tried again."""
+        _LOG.info("worker ready")
+        while not self._stopping.is_set():
+            try:
+                for name in sweep(now()):
+                    _LOG.info("done: %s", name)
+                run_queued_tasks()
+            except DatabaseFault as error:
+                _LOG.warning("the database is away or locked, trying again: %s", error)
+                connection.close()
+            self._stopping.wait(max(1.0, min(_SWEEP_EVERY_S, clock().real_seconds(_SWEEP_EVERY_S))))
+        connection.close()
+
+
+def run_queued_tasks() -> int:
+    """Run the tasks that are queued and ready (django-tasks-db), in this process; return how many there were."""
+    from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
+    from django_tasks_db.models import DBTaskResult
+
+    waiting: int = DBTaskResult.objects.ready().count()
+    if waiting:
+        TaskWorker(
+            queue_names=["*"],
+            interval=0,
+            batch=True,
+            backend_name="default",
+            startup_delay=False,
+            max_tasks=None,
+            worker_id=f"headwater-{os.getpid()}",
+            excluded_queue_names=[],
+        ).run()
+    return waiting
