@@ -25,7 +25,7 @@ from domain.units import Unit
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -130,8 +130,8 @@ def _inserted(db: sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> i
     return ref
 
 
-def read_rows(first_seq: int, reads: Sequence[RegisterRead], registry: Registry) -> list[tuple[Any, ...]]:
-    """Return reads as rows of `read`, numbered from first_seq; raises ValueError for what no batch could carry.
+def read_rows(first_seq: int, reads: Sequence[RegisterRead], registry: Registry) -> Iterator[tuple[Any, ...]]:
+    """Yield reads as rows of `read`, numbered from first_seq; raises ValueError for what no batch could carry.
 
     The hot path: the same Register object comes with every poll, so it is looked up by identity first, and the clock
     context is that of the read before nearly always.
@@ -139,7 +139,6 @@ def read_rows(first_seq: int, reads: Sequence[RegisterRead], registry: Registry)
     refs, epoch, microsecond = registry.refs_by_identity, EPOCH, _MICROSECOND
     before: ClockState | None = None
     boot_ref = clock_ref = 0
-    rows = []
     for append_seq, read in enumerate(reads, first_seq):
         clock, register, raw_count = read.clock, read.register, read.raw_count
         monotonic_ns = clock.monotonic_ns
@@ -149,24 +148,21 @@ def read_rows(first_seq: int, reads: Sequence[RegisterRead], registry: Registry)
             before is None
             or clock.boot_id != before.boot_id
             or clock.synchronised != before.synchronised
-            or clock.synced_since != before.synced_since
+            or (clock.synced_since is not before.synced_since and clock.synced_since != before.synced_since)
         ):
             boot_ref, clock_ref, before = registry.boot_ref(clock.boot_id), registry.clock_ref(clock), clock
-        rows.append(
-            (
-                append_seq,
-                refs.get(id(register)) or registry.register_ref(register),
-                raw_count,
-                (read.read_at - epoch) // microsecond,
-                boot_ref,
-                monotonic_ns,
-                clock_ref,
-                read.quality._value_,
-                read.reason._value_,
-                read.flags._value_,
-            )
+        yield (
+            append_seq,
+            refs.get(id(register)) or registry.register_ref(register),
+            raw_count,
+            (read.read_at - epoch) // microsecond,
+            boot_ref,
+            monotonic_ns,
+            clock_ref,
+            read.quality._value_,
+            read.reason._value_,
+            read.flags._value_,
         )
-    return rows
 
 
 _QUALITIES = {int(quality): quality for quality in ReadQuality}

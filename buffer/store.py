@@ -37,7 +37,7 @@ from domain.ids import BatchId, Stream
 from domain.reading import Event, EventKind, ReadFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
     from typing import Self
@@ -148,15 +148,15 @@ class Store:
         """Append as if nothing were a duplicate; raises IntegrityError when something is."""
         with self._database.write() as db:
             first, registry = self._next_seq, self._registry
-            rows = read_rows(first, reads, registry)
-            db.executemany(_INSERT_READ, rows)
+            db.executemany(_INSERT_READ, read_rows(first, reads, registry))
             after_reads = first + len(reads)
             if events:
                 db.executemany(
                     _INSERT_EVENT, [event_row(seq, event, registry) for seq, event in enumerate(events, after_reads)]
                 )
             self._next_seq = after_reads + len(events)
-        self._remember(rows)
+            if self._last_reads is not None:
+                self._remember(read_rows(first, reads, registry))
         return [*range(first, after_reads + len(events))]
 
     def _append_checked(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
@@ -180,7 +180,7 @@ class Store:
         self._next_seq += 1
         return int(row[0])
 
-    def _remember(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _remember(self, rows: Iterable[tuple[Any, ...]]) -> None:
         if self._last_reads is not None:
             history = int(ReadFlag.FROM_HISTORY)
             self._last_reads.update({row[1]: row for row in rows if not row[9] & history})
