@@ -21,8 +21,9 @@ from drivers.modbus_value import counts_of, decode_value, split_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from domain.clock import Clock
+    from domain.clock import Clock, ClockState
     from drivers.base import Link, MeterTarget
 
 LAST_UNIT = 247
@@ -48,8 +49,8 @@ class ModbusDriver:
             master = self._master(link, register_map, deadline, clock)
             if register_map.wake_up:
                 _throw_away_first(master, register_map, parse_unit(target.address))
-            words = _read_words(master, register_map, parse_unit(target.address))
-            return _reply(target, register_map, words, link, master.frames)
+            words, stamps = _read_words(master, register_map, parse_unit(target.address))
+            return _reply(target, register_map, words, stamps, master.frames)
         except MeterError as error:
             error.meter_id = error.meter_id or target.meter_id
             raise
@@ -126,14 +127,18 @@ def map_of(target: MeterTarget) -> RegisterMap:
     return register_map
 
 
-def _read_words(master: ModbusMaster, register_map: RegisterMap, unit: int) -> dict[int, int]:
-    """Return the words at every address that a poll reads, by the map's own addresses."""
+def _read_words(
+    master: ModbusMaster, register_map: RegisterMap, unit: int
+) -> tuple[dict[int, int], dict[int, tuple[datetime, ClockState]]]:
+    """Return the words at every address that a poll reads, by the map's own addresses, and when each one came."""
     words: dict[int, int] = {}
+    stamps: dict[int, tuple[datetime, ClockState]] = {}
     for span in plan_spans(register_map):
         wire_address = span.address - register_map.address_base
         values = master.read_registers(unit, register_map.function, wire_address, span.count)
         words.update(enumerate(values, span.address))
-    return words
+        stamps.update(dict.fromkeys(range(span.address, span.address + span.count), last_byte_state(master.link)))
+    return words, stamps
 
 
 def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int) -> None:
@@ -146,7 +151,11 @@ def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int
 
 
 def _reply(
-    target: MeterTarget, register_map: RegisterMap, words: Mapping[int, int], link: Link, frames: bytes
+    target: MeterTarget,
+    register_map: RegisterMap,
+    words: Mapping[int, int],
+    stamps: Mapping[int, tuple[datetime, ClockState]],
+    frames: bytes,
 ) -> MeterReply:
     _check_signature(register_map, words, frames)
     identity = _serial(register_map, words)
@@ -157,7 +166,6 @@ def _reply(
     quality, reason = (
         (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)
     )
-    read_at, clock_state = last_byte_state(link)
     reads = []
     for role in TOTALS:
         for total in register_map.of_role(role):
@@ -166,6 +174,7 @@ def _reply(
                 alarms = (*alarms, NO_VALID_TOTAL)
                 continue
             count, unit, scale, modulus = counted
+            read_at, clock_state = stamps[total.address]
             register = Register(meter_id, RegisterId(role), unit, scale, modulus)
             reads.append(RegisterRead(register, count, read_at, clock_state, quality, reason, flags))
     return MeterReply(meter_id, unexpected, tuple(reads), alarms, identity, frames)
