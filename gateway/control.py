@@ -75,7 +75,7 @@ class ControlServer:
             threading.Thread(target=self._answer, args=(connection,), name="control-answer", daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as stream, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
             for line in self._answers(stream.readline(REQUEST_BYTES_MAX)):
                 stream.write(json.dumps(line).encode() + b"\n")
                 stream.flush()

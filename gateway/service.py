@@ -167,6 +167,8 @@ class Service:
         """A part failed in a way that nobody foresaw: stop cleanly and let the service manager start us anew."""
         name = args.thread.name if args.thread else "a thread"
         log.critical("%s failed", name, exc_info=args.exc_value)
+        if name.startswith("control"):
+            return
         self._failure = args.exc_value
         self._stop_asked.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,11 +68,17 @@ def _show(steps: Iterator[dict[str, Any]], found: list[dict[str, Any]], as_json:
             click.echo(f"  {step['address']:>4}  {step['meter'] or 'unknown':20} {step['detail']}".rstrip())
         total = step["steps"]
         share = f"{step['step'] * 100 // total:3d} %" if total else f"step {step['step']}"
-        click.echo(f"\r{share}  address {step['address']}, {len(found)} found ", nl=False, err=True)
+        _progress(f"\r{share}  address {step['address']}, {len(found)} found ")
 
 
 def _clear_progress() -> None:
-    click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+    _progress("\r" + " " * 60 + "\r")
+
+
+def _progress(text: str) -> None:
+    """Show progress to a person; a file or a pipe does without."""
+    if sys.stderr.isatty():
+        click.echo(text, nl=False, err=True)
 
 
 def _scan_here(config: GatewayConfig, bus: BusConfig, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
