@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http.response import HttpResponseBase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
 
 POLICY = "; ".join(
     (
@@ -41,13 +41,13 @@ class ContentSecurityPolicyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request and add the header."""
-        if iscoroutinefunction(self):
-            return self._later(request)
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)  # type: ignore[union-attr]
-        return response
+        return _with_policy(response) if isinstance(response, HttpResponseBase) else self._later(response)
 
-    async def _later(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
-        response.headers.setdefault("Content-Security-Policy", POLICY)
-        return response
+    async def _later(self, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+        return _with_policy(await response)
+
+
+def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    return response

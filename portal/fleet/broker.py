@@ -147,10 +147,7 @@ def _nats_tls(listener: Listener) -> str:
 
 
 def _nats_user(name: str, publishes: Iterable[str], hears: Iterable[str]) -> str:
-    # An MQTT client that subscribes with QoS 1 is served through subjects of its own below $MQTT.sub.
-    permissions = (
-        f"publish: {{ allow: {_subjects(publishes)} }}, subscribe: {{ allow: {_subjects((*hears, '$MQTT/sub/#'))} }}"
-    )
+    permissions = f"publish: {{ allow: {_subjects(publishes)} }}, subscribe: {{ allow: {_subjects(hears)} }}"
     return f'{{ user: "CN={name}", allowed_connection_types: ["MQTT"], permissions: {{ {permissions} }} }}'
 
 

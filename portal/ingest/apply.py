@@ -182,7 +182,7 @@ def _chain(batch: Batch, data: bytes, epoch: Epoch) -> str:
 
 def _append_overlap(batch: Batch, data: bytes, epoch: Epoch) -> str:
     """Look for a committed batch of the stream whose append_seq range meets this one's: its reads would count twice."""
-    appended = [stored.append_seq for stored in (*batch.reads, *batch.events)]
+    appended = services.append_seqs(batch)
     if not appended:
         return ""
     meeting = StoredBatch.objects.filter(

@@ -133,13 +133,14 @@ class Consumer:
         return False
 
     def _apply(self, message: mqtt.MQTTMessage) -> None:
+        data = bytes(message.payload)
         try:
             collector = parse_batch_topic(message.topic)
         except ValueError:
-            record_refused(message.payload, "topic", topic_collector=message.topic, at=now())
+            record_refused(data, "topic", topic_collector=message.topic, at=now())
             self.counters.refused += 1
             return
-        result = apply_batch(message.payload, collector, now())
+        result = apply_batch(data, collector, now())
         if result is None:
             self.counters.refused += 1
             return

@@ -52,9 +52,14 @@ def epoch_row(collector: Collector, batch: Batch, *, received_at: datetime) -> E
     return row
 
 
+def append_seqs(batch: Batch) -> list[int]:
+    """Return the append_seq of everything in a batch."""
+    return [*(stored.append_seq for stored in batch.reads), *(stored.append_seq for stored in batch.events)]
+
+
 def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> StoredBatch:
     """Keep a batch byte for byte, in the caller's transaction."""
-    appended = [stored.append_seq for stored in (*batch.reads, *batch.events)]
+    appended = append_seqs(batch)
     moments = [stored.read.read_at for stored in batch.reads]
     return StoredBatch.objects.create(
         epoch=epoch,
