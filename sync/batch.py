@@ -57,7 +57,7 @@ class Batch:
 
     previous_hash   sha256 of the signed bytes of the batch before it in this stream; NO_PREVIOUS for the first.
     reads, events   in rising append_seq.
-    previous_epoch  only in an epoch's first batch, and only when there was an epoch before.
+    previous_epoch  only in the first batch of each stream of an epoch, and only when there was an epoch before.
     """
 
     id: BatchId

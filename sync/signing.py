@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
     from pathlib import Path
+
+    from domain.ids import PreviousEpoch
+    from domain.reading import StoredEvent, StoredRead
 
 BATCH, ACK, COMMAND, REPORT = "hw1.batch", "hw1.ack", "hw1.command", "hw1.report"
 """Domain labels."""
@@ -220,6 +223,57 @@ def batch_hash(data: bytes) -> bytes:
 def sign_batch(batch: Batch, key: SigningKey) -> bytes:
     """Return a batch as the signed bytes that are stored, published and kept for ever."""
     return sign(encode_payload(batch), label=BATCH, collector=batch.id.collector, key=key)
+
+
+class SealedContents(Protocol):
+    """What a store asks to have sealed (buffer.model.SealRequest has these)."""
+
+    @property
+    def batch_id(self) -> BatchId:
+        """Identity of the batch to be."""
+        ...
+
+    @property
+    def previous_hash(self) -> bytes:
+        """Hash of the batch before it."""
+        ...
+
+    @property
+    def previous_epoch(self) -> PreviousEpoch | None:
+        """The epoch before, in an epoch's first batches."""
+        ...
+
+    @property
+    def sealed_at(self) -> datetime:
+        """When it is sealed."""
+        ...
+
+    @property
+    def reads(self) -> tuple[StoredRead, ...]:
+        """Reads in rising append_seq."""
+        ...
+
+    @property
+    def events(self) -> tuple[StoredEvent, ...]:
+        """Events in rising append_seq."""
+        ...
+
+
+def batch_encoder(key: SigningKey) -> Callable[[SealedContents], bytes]:
+    """Return the function that a store seals with: from what it asks to the signed bytes of a batch."""
+
+    def encode(request: SealedContents) -> bytes:
+        batch = Batch(
+            request.batch_id,
+            request.previous_hash,
+            request.sealed_at,
+            request.reads,
+            request.events,
+            request.previous_epoch,
+        )
+        return sign_batch(batch, key)
+
+    return encode
 
 
 def open_batch(
