@@ -2,7 +2,8 @@
 
 A record is read into whole hours of the home's local time, sorted into weeks that begin on a Monday, and replayed
 week by week: the same weekday and hour (within the half hour at which its logger read), and where the record is longer
-than a year the same season. Below the hour the generator's fixtures make uses of each hour's water; the hourly totals stay exactly the recorded ones.
+than a year the same season. Below the hour the generator's fixtures make uses of each hour's water; the hourly totals
+stay exactly the recorded ones.
 """
 
 from __future__ import annotations
