@@ -52,8 +52,8 @@ class BrokerAddress:
         try:
             port = parts.port
         except ValueError:
-            port = None
-        if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.path.strip("/") or parts.username:
+            port = 0
+        if port == 0 or parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.path.strip("/") or parts.username:
             raise ConfigError(f"broker = {url!r}  expected mqtts://HOST:PORT")
         if parts.scheme == "mqtts":
             return cls(parts.hostname, port or 8883, tls=True)

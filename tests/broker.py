@@ -151,7 +151,7 @@ class Broker:
             f"""server_name: test
             listen: "127.0.0.1:{free_port()}"
             jetstream {{ store_dir: "{folder / "jetstream"}", max_memory_store: 64MB, max_file_store: 1GB }}
-            mqtt {{ listen: "127.0.0.1:{port}" {tls} }}
+            mqtt {{ listen: "127.0.0.1:{port}", {tls} }}
             {extra}
             """
         )
