@@ -21,7 +21,7 @@ from domain.units import Unit
 from gateway.toml_table import Faults, Table, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from domain.clock import ScaledClock, SystemClock
 
@@ -485,8 +485,11 @@ def _toml_value(value: str | float | None) -> str:
     return repr(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
-def describe(faults: Sequence[str]) -> str:
-    """Return the faults under one headline."""
-    return f"{len(faults)} fault{'s' if len(faults) != 1 else ''} in the configuration:\n" + "\n".join(
-        f"  {fault}" for fault in faults
-    )
+def save(config: GatewayConfig, path: Path) -> None:
+    """Write a configuration, whole or not at all; the file as it was stays as `<name>.before-enrol`."""
+    text = to_toml(config)
+    if path.exists():
+        path.with_name(f"{path.name}.before-enrol").write_bytes(path.read_bytes())
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError
 from sync.batch import Batch
+from sync.connection import BrokerAddress, TlsFiles
 from sync.signing import SigningKey, VerifyKey, sign_batch
+from sync.uplink import Uplink, UplinkPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +18,12 @@ if TYPE_CHECKING:
     from buffer.model import SealRequest
     from buffer.store import Store
     from domain.clock import Clock
+    from gateway.commit import Committed
     from gateway.config import GatewayConfig, PortalConfig
+    from sync.signing import Command
+
+DRAIN_LOOK_REAL_S = 0.1
+CONNECT_REAL_S = 2.0
 
 
 class Sending:
@@ -23,7 +31,9 @@ class Sending:
 
     def __init__(self, config: GatewayConfig, portal: PortalConfig, key: SigningKey, portal_key: VerifyKey) -> None:
         self.portal, self._config, self._key, self._portal_key = portal, config, key, portal_key
-        self._uplink: Any = None
+        self._unsealed = 0
+        self._store: Store
+        self._uplink: Uplink
 
     @classmethod
     def load(cls, config: GatewayConfig) -> Self | None:
@@ -61,18 +71,62 @@ class Sending:
         )
         return sign_batch(batch, self._key)
 
-    def connect(self, store: Store, *, clock: Clock, on_ack: Callable[[], None]) -> None:
-        """Make the uplink over a store; `on_ack` is called after each acknowledged batch."""
+    def connect(self, store: Store, *, clock: Clock, on_command: Callable[[Command], None]) -> None:
+        """Make the uplink over a store. It seals by itself: alarms at once, the rest at its interval."""
+        portal = self.portal
+        tls = None
+        if portal.address[2] and portal.ca and portal.certificate and portal.key:
+            tls = TlsFiles(portal.ca, portal.certificate, portal.key)
+        self._store = store
+        self._uplink = Uplink(
+            store,
+            collector=self._config.collector.id,
+            # The configuration lets clear text pass to this machine itself and nowhere else.
+            address=BrokerAddress.parse(portal.broker, allow_cleartext=True),
+            tls=tls,
+            encode=self.encode,
+            keys=self._key_of,
+            clock=clock,
+            plan=UplinkPlan(seal_every_s=portal.seal_every_s, max_items=portal.batch_max_reads),
+            on_command=on_command,
+        )
+
+    def _key_of(self, key_id: bytes) -> VerifyKey | None:
+        return self._portal_key if key_id == self._portal_key.key_id else None
 
     def start(self) -> None:
-        """Start connecting."""
+        """Start connecting; the broker may be away."""
+        self._uplink.start()
+
+    def committed(self, what: Committed) -> None:
+        """Take note of what became durable: a full batch does not wait for its interval."""
+        self._unsealed += len(what.reads)
+        if self._unsealed >= self.portal.batch_max_reads:
+            self._unsealed = 0
+            self._uplink.wake()
 
     def stop(self, *, drain_real_s: float) -> None:
-        """Send for a moment more, then disconnect."""
-
-    def wake(self) -> None:
-        """Say that something new was sealed."""
+        """Send what waits, for a moment, and hardly any when there is no broker; then disconnect."""
+        began_real_s = time.monotonic()
+        while (waited_s := time.monotonic() - began_real_s) < drain_real_s and self._store.status().backlog_items:
+            if not self._uplink.status().connected and waited_s > CONNECT_REAL_S:
+                break
+            self._uplink.wake()
+            time.sleep(DRAIN_LOOK_REAL_S)
+        self._uplink.stop()
 
     def describe(self) -> dict[str, Any]:
         """Return the connection as the status shows it."""
-        return {"state": "offline", "message": ""}
+        status = self._uplink.status()
+        return {
+            "state": "connected" if status.connected else "offline",
+            "message": status.last_error,
+            "broker": self.portal.broker,
+            "in_flight": self._uplink.in_flight,
+            "connections": status.connections,
+            "published": status.published,
+            "resent": status.resent,
+            "committed": status.committed,
+            "rejected": status.rejected,
+            "last_ack_at": status.last_ack_at.isoformat() if status.last_ack_at else None,
+        }

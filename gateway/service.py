@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from buffer.store import Store
 from domain.errors import HeadwaterError
-from domain.ids import Stream
 from domain.reading import Event, EventKind
 from drivers.link import open_link
 from gateway import health, schedule, systemd
@@ -30,7 +29,6 @@ from gateway.live import Live
 from gateway.memory import Memory
 from gateway.plans import bus_plans
 from gateway.requests import Requests
-from gateway.sealing import Sealed, Sealer
 from gateway.sending import Sending
 from gateway.timekeeping import CollectorClock
 
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from drivers.base import Link
     from gateway.config import BusConfig, GatewayConfig
     from gateway.plans import BusPlan
+    from sync.signing import Command
 
 STORE_NAME = "store.db"
 WATCH_EVERY_REAL_S = 1.0
@@ -72,18 +71,9 @@ class Service:
         self.live = Live()
         self.window = CommitWindow(self.store.append, clock=self.clock, on_committed=self._on_committed)
         self.buses = tuple(self._make_owner(plan) for plan in plans)
-        self.sealer: Sealer | None = None
         self.sending = sending
         if sending is not None:
-            sending.connect(self.store, clock=self.clock, on_ack=self._on_ack)
-            self.sealer = Sealer(
-                self._seal,
-                clock=self.clock,
-                batch_max_reads=sending.portal.batch_max_reads,
-                seal_every_s=sending.portal.seal_every_s,
-                on_sealed=sending.wake,
-                waiting=sum(stream.unsealed_items for stream in self.store.status().streams),
-            )
+            sending.connect(self.store, clock=self.clock, on_command=self._on_command)
         self._control = ControlServer(config.collector.data_dir, Requests(self).answer)
         self._stop_asked = threading.Event()
         self._failure: BaseException | None = None
@@ -118,9 +108,8 @@ class Service:
         detail: dict[str, str | int] = {"pid": os.getpid(), "meters": len(self.config.meters)}
         self.window.add((), [self.event(EventKind.STARTED, detail=detail)])
         self._control.start()
-        if self.sealer and self.sending:
+        if self.sending:
             self.sending.start()
-            self.sealer.start()
         for owner in self.buses:
             owner.start()
         self._health.start()
@@ -149,9 +138,9 @@ class Service:
         self.window.add((), [self.event(EventKind.STOPPED)])
         self.window.stop()
         self._quietly(self._save_state)
-        if self.sealer and self.sending:
-            self._quietly(self.sealer.stop)
-            self.sending.stop(drain_real_s=DRAIN_REAL_S)
+        if self.sending:
+            sending = self.sending
+            self._quietly(lambda: sending.stop(drain_real_s=DRAIN_REAL_S))
         self._health.join(10)
         self._quietly(lambda: self._write_status("stopped"))
         self.store.close()
@@ -194,22 +183,20 @@ class Service:
         self.memory.save(self.store)
 
     def _tell(self, what: Committed) -> None:
-        if self.sealer is not None:
-            self.sealer.committed(what)
+        if self.sending is not None:
+            self.sending.committed(what)
         self.live.publish(what)
 
-    def _seal(self, stream: Stream, max_items: int) -> Sealed:
-        assert self.sending is not None
-        sealed = self.store.seal(stream, self.config.collector.id, self.sending.encode, max_items=max_items)
-        if sealed is not None:
-            log.info("sealed %s: %d items, %d bytes", sealed.id, sealed.items, len(sealed.data))
-            return Sealed.BATCH
-        ahead = len(self.store.unacked(stream, limit=self.store.sealed_ahead)) >= self.store.sealed_ahead
-        return Sealed.AHEAD if ahead else Sealed.NOTHING
-
-    def _on_ack(self) -> None:
-        if self.sealer is not None:
-            self.sealer.nudge()
+    def _on_command(self, command: Command) -> None:
+        """Carry out a verified command of the portal. The answers to `read-now` are reads in the urgent stream."""
+        if command.kind != "read-now":
+            log.warning("the portal asked for %r, which this version cannot do", command.kind)
+            return
+        meters = command.body.get("meters", [])
+        for owner in self.buses:
+            for name, target in owner.plan.targets.items():
+                if name in meters:
+                    owner.read_now(target, owner.plan.drivers[name])
 
     def _save_state(self) -> None:
         self.memory.save(self.store)
