@@ -8,5 +8,7 @@ from portal.staff import views
 
 app_name = "staff"
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", views.collectors, name="collectors"),
+    path("", views.listing, name="collectors"),
+    path("places/<slug:public_id>/usage/", views.look, name="look"),
+    path("<slug:name>/", views.listing, name="list"),
 ]

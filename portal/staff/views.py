@@ -1,15 +1,86 @@
-"""The staff pages."""
+"""The staff pages: lists to read, and a customer's usage against a reason."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
-from django.http import HttpResponse
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from portal.core.errors import Refused
+from portal.core.models import User
+from portal.customers.models import ServicePoint
+from portal.staff.listing import PAGES_MAX
+from portal.staff.lists import LISTS
+from portal.staff.services import look_at_usage
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
+    from collections.abc import Callable
+
+TABS = (
+    ("collectors", gettext_lazy("Collectors")),
+    ("meters", gettext_lazy("Meters")),
+    ("places", gettext_lazy("Places")),
+    ("batches", gettext_lazy("Batches")),
+    ("refused", gettext_lazy("Refused")),
+    ("leaks", gettext_lazy("Leaks")),
+    ("events", gettext_lazy("Events")),
+    ("audit", gettext_lazy("Audit log")),
+)
 
 
-def collectors(request: HttpRequest) -> HttpResponse:
-    """List the collectors."""
-    return HttpResponse("")
+def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let staff in, send strangers to sign in, refuse everybody else."""
+
+    @functools.wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_staff:
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return never_cache(login_required(guarded))
+
+
+@require_GET
+@staff_only
+def listing(request: HttpRequest, name: str = "collectors") -> HttpResponse:
+    """Show one list, searched and a page at a time."""
+    if name not in LISTS:
+        raise Http404
+    search = request.GET.get("q", "").strip()[:80]
+    number = request.GET.get("page", "1")
+    page = min(int(number), PAGES_MAX) if number.isdecimal() and len(number) < 7 and int(number) else 1
+    return render(
+        request,
+        "staff/list.html",
+        {"listing": LISTS[name](search, page), "name": name, "tabs": TABS, "search": search, "staff_page": True},
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@staff_only
+def look(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Ask for a reason; with one, show the usage of a service point once."""
+    service_point = get_object_or_404(ServicePoint.objects.select_related("premise"), public_id=public_id)
+    context: dict[str, Any] = {
+        "service_point": service_point,
+        "tabs": TABS,
+        "name": "places",
+        "staff_page": True,
+        "reason": request.POST.get("reason", ""),
+        "title": _("Usage at %(address)s") % {"address": service_point.premise.address},
+    }
+    if request.method == "POST":
+        assert isinstance(request.user, User)
+        try:
+            context["listing"] = look_at_usage(request.user, service_point, reason=context["reason"])
+        except Refused as error:
+            context["error"] = str(error)
+    return render(request, "staff/look.html", context, status=422 if "error" in context else 200)

@@ -1,11 +1,12 @@
-"""Homes for the browser tests, from a seed: residents, meters, reads, a leak, a gap. Run as a program beside the portal.
+"""Homes for the browser tests, from a seed: residents, meters, reads, a leak, a gap. A program beside the portal.
 
-`python -m tests.browser.homes load` fills an initialised portal; `read METER COUNTS` lets a meter count on; `leak METER`
-opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any portal process.
+`python -m tests.browser.homes load` fills an initialised portal; `read METER COUNTS` lets a meter count on;
+`leak METER` opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any portal process.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 from datetime import datetime, timedelta
@@ -93,9 +94,17 @@ def _user(email: str):  # type: ignore[no-untyped-def]
 
     user = User.objects.filter(email=email).first()
     if user is None:
-        user = User.objects.create_user(email, PASSWORD)
+        user = User.objects.create(email=email, password=_password())
         EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     return user
+
+
+@functools.cache
+def _password() -> str:
+    """Return the one hash that all of them share: hashing is slow on purpose."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password(PASSWORD)
 
 
 def _home(email: str, address: str, meter_id: str, start: datetime, reads: list[tuple[datetime, int]]) -> None:

@@ -1,0 +1,91 @@
+"""A read-only list as staff see it: columns, rows of cells, a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from portal.core.services import utility_zone
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models import Model, QuerySet
+
+ROWS_PER_PAGE = 50
+PAGES_MAX = 10_000
+
+_Row = TypeVar("_Row", bound="Model")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    tone  good, warn or bad shows the text as a tag; number aligns right; code is for ids; empty is plain.
+    """
+
+    text: str
+    tone: str = ""
+    href: str = ""
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether it is shown as a tag."""
+        return self.tone in ("good", "warn", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One list: what it is, its columns, the rows of one page, and where more rows are."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    empty: str
+    page: int = 1
+    more: bool = False
+
+    @property
+    def lines(self) -> list[list[tuple[str, Cell]]]:
+        """The rows with each cell beside the name of its column."""
+        return [list(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @property
+    def heads(self) -> list[tuple[str, bool]]:
+        """The columns, each with whether numbers stand in it."""
+        first = self.rows[0] if self.rows else ()
+        return [(column, cell.tone == "number") for column, cell in zip(self.columns, first, strict=True)]
+
+    @property
+    def previous(self) -> int | None:
+        """The page before."""
+        return self.page - 1 if self.page > 1 else None
+
+    @property
+    def following(self) -> int | None:
+        """The page after."""
+        return self.page + 1 if self.more else None
+
+
+def page_of(rows: QuerySet[_Row], page: int) -> tuple[list[_Row], bool]:
+    """Return one page of rows and whether there are more; nothing is counted, tables may be large."""
+    first = (page - 1) * ROWS_PER_PAGE
+    found = list(rows[first : first + ROWS_PER_PAGE + 1])
+    return found[:ROWS_PER_PAGE], len(found) > ROWS_PER_PAGE
+
+
+def when(moment: datetime | None) -> Cell:
+    """Return a moment in the utility's zone."""
+    if moment is None:
+        return Cell(_("never"), "warn")
+    return Cell(date_format(moment.astimezone(utility_zone()), pgettext("in a list", "Y-m-d g:i:s A")))
+
+
+def count(number: int) -> Cell:
+    """Return a whole number."""
+    return Cell(f"{number:,}", "number")
