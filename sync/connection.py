@@ -53,7 +53,8 @@ class BrokerAddress:
             port = parts.port
         except ValueError:
             port = 0
-        if port == 0 or parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.path.strip("/") or parts.username:
+        known = parts.scheme in ("mqtts", "mqtt") and parts.hostname
+        if port == 0 or not known or not parts.hostname or parts.path.strip("/") or parts.username:
             raise ConfigError(f"broker = {url!r}  expected mqtts://HOST:PORT")
         if parts.scheme == "mqtts":
             return cls(parts.hostname, port or 8883, tls=True)
