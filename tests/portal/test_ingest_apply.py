@@ -1,0 +1,332 @@
+"""Ingest: exactly once whatever is repeated, reordered or forged, and nothing enters without a good signature."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import cbor2
+import pytest
+from django.db import DataError
+
+from domain.ids import BatchId, CollectorId, Stream
+from domain.reading import EventKind
+from portal.core.services import current_change
+from portal.fleet import services as fleet
+from portal.ingest import apply as apply_module
+from portal.ingest.apply import MAX_AHEAD, Answer, apply_batch
+from portal.metering.models import (
+    Epoch,
+    LeakCase,
+    MeterEvent,
+    MeterRegister,
+    RecentRead,
+    RefusedBatch,
+    RegisterState,
+    StoredBatch,
+)
+from portal.metering.reconcile import held_reads
+from sync import signing
+from sync.batch import encode_payload
+from tests.portal.building import NOON, Box, collector_row, enrolled, event, home, read, total
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def box() -> Box:
+    return enrolled()
+
+
+def reads_of_one_hour(meter: str = "EFE-00000001", start_count: int = 1000):
+    return [read(total(meter), start_count + n, NOON + timedelta(minutes=5 * n)) for n in range(12)]
+
+
+def opened(box: Box, answer: Answer | None) -> signing.Ack:
+    assert answer is not None
+    key = fleet.portal_signing_key(str(fleet.settings.PORTAL_DIR)).verify_key
+    return signing.open_ack(answer.signed, collector=box.name, keys=lambda kid: key if kid == key.key_id else None)
+
+
+def refusals() -> list[str]:
+    return list(RefusedBatch.objects.values_list("reason", flat=True))
+
+
+def nothing_stored() -> bool:
+    return not StoredBatch.objects.exists() and not RecentRead.objects.exists() and not Epoch.objects.exists()
+
+
+def test_a_batch_is_stored_whole_and_acknowledged(box: Box) -> None:
+    signed = box.sealed(reads_of_one_hour())
+    before = current_change()
+    ack = opened(box, apply_batch(signed, box.name, NOON))
+    assert ack.committed
+    assert ack.batch_hash == signing.batch_hash(signed)
+    stored = StoredBatch.objects.get()
+    assert bytes(stored.signed) == signed
+    assert (stored.first_append_seq, stored.last_append_seq, stored.reads) == (1, 12, 12)
+    assert [row["count"] for row in held_reads()] == list(range(1000, 1012))
+    assert current_change() == before + 1
+    state = RegisterState.objects.get()
+    assert (state.last_count, state.last_read_at) == (1011, NOON + timedelta(minutes=55))
+    assert state.change_number == before + 1
+
+
+def test_a_redelivered_batch_is_acknowledged_again_and_counts_once(box: Box) -> None:
+    signed = box.sealed(reads_of_one_hour())
+    first = opened(box, apply_batch(signed, box.name, NOON))
+    again = opened(box, apply_batch(signed, box.name, NOON + timedelta(hours=1)))
+    assert first.committed
+    assert again.committed
+    assert first.batch_id == again.batch_id
+    assert RecentRead.objects.count() == 12
+
+
+def test_order_of_arrival_does_not_matter(box: Box) -> None:
+    batches = [box.sealed([read(total(), 1000 + n, NOON + timedelta(minutes=n))]) for n in range(6)]
+    for signed in (batches[3], batches[0], batches[5], batches[1], batches[1], batches[4], batches[2]):
+        assert opened(box, apply_batch(signed, box.name, NOON)).committed
+    assert sorted(row["count"] for row in held_reads()) == [1000, 1001, 1002, 1003, 1004, 1005]
+    assert RegisterState.objects.get().last_count == 1005
+
+
+def test_both_streams_share_the_numbering_of_appends(box: Box) -> None:
+    bulk = box.sealed(reads_of_one_hour())
+    leak = event(EventKind.LEAK_OPENED, NOON, event_id="e1", meter="EFE-00000001", alarm="a1", rule="minimum")
+    urgent = box.sealed(events=[leak], stream=Stream.URGENT)
+    assert opened(box, apply_batch(urgent, box.name, NOON)).committed
+    assert opened(box, apply_batch(bulk, box.name, NOON)).committed
+
+
+class TestAttacks:
+    """Each is refused, recorded, never acknowledged as committed, and leaves nothing behind."""
+
+    @pytest.mark.parametrize("data", [b"", b"\x00" * 40, b"\xd2\x84", b"not a batch at all"])
+    def test_garbage(self, box: Box, data: bytes) -> None:
+        assert apply_batch(data, box.name, NOON) is None
+        assert refusals() == ["envelope"]
+        assert nothing_stored()
+
+    def test_unsigned_payload(self, box: Box) -> None:
+        assert apply_batch(encode_payload(box.batch(reads_of_one_hour())), box.name, NOON) is None
+        assert refusals() == ["envelope"]
+        assert nothing_stored()
+
+    def test_every_altered_byte(self, box: Box) -> None:
+        signed = box.sealed(reads_of_one_hour())
+        for place in range(0, len(signed), 7):
+            altered = signed[:place] + bytes((signed[place] ^ 1 << place % 8,)) + signed[place + 1 :]
+            assert apply_batch(altered, box.name, NOON) is None, place
+        assert set(refusals()) <= {"envelope", "signature", "unknown-key", "algorithm"}
+        assert nothing_stored()
+
+    def test_key_that_nobody_enrolled(self, box: Box) -> None:
+        signed = box.sign(box.batch(reads_of_one_hour()), signing.SigningKey.generate())
+        assert apply_batch(signed, box.name, NOON) is None
+        assert refusals() == ["unknown-key"]
+        assert nothing_stored()
+
+    def test_topic_of_another_collector(self, box: Box) -> None:
+        other = enrolled("hw-test-2")
+        assert apply_batch(box.sealed(reads_of_one_hour()), other.name, NOON) is None
+        assert refusals() == ["unknown-key"]
+        assert nothing_stored()
+
+    def test_batch_that_names_another_collector(self, box: Box) -> None:
+        """A collector signs, on its own topic, a batch under another one's name."""
+        other = enrolled("hw-test-2")
+        batch = dataclasses.replace(box.batch(reads_of_one_hour()), id=BatchId(other.name, box.epoch, Stream.BULK, 1))
+        signed = signing.sign(encode_payload(batch), label=signing.BATCH, collector=box.name, key=box.key)
+        assert apply_batch(signed, box.name, NOON) is None
+        assert refusals() == ["collector"]
+        assert nothing_stored()
+
+    def test_unknown_collector(self, box: Box) -> None:
+        stranger = CollectorId("hw-stranger")
+        assert apply_batch(box.sealed(reads_of_one_hour()), stranger, NOON) is None
+        assert refusals() == ["unknown-collector"]
+
+    def test_revoked_key(self, box: Box) -> None:
+        signed = box.sealed(reads_of_one_hour())
+        fleet.revoke_key(collector_row(box).keys.get(), reason="stolen")
+        assert apply_batch(signed, box.name, NOON) is None
+        assert refusals() == ["revoked-key"]
+        assert nothing_stored()
+
+    def test_revoked_collector(self, box: Box) -> None:
+        signed = box.sealed(reads_of_one_hour())
+        fleet.revoke_collector(collector_row(box), reason="stolen")
+        assert apply_batch(signed, box.name, NOON) is None
+        assert refusals() == ["unknown-collector"]
+        assert nothing_stored()
+
+    def test_retired_key_signs_nothing_sealed_later(self, box: Box) -> None:
+        collector_row(box).keys.update(valid_from=NOON, valid_to=NOON + timedelta(minutes=1))
+        sealed_before = box.sign(box.batch(reads_of_one_hour(), sealed_at=NOON))
+        sealed_after = box.sign(box.batch([], sealed_at=NOON + timedelta(minutes=2)))
+        assert opened(box, apply_batch(sealed_before, box.name, NOON)).committed
+        assert apply_batch(sealed_after, box.name, NOON) is None
+        assert refusals() == ["expired-key"]
+
+    def test_ack_replayed_as_a_batch(self, box: Box) -> None:
+        answer = apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)
+        assert answer is not None
+        assert apply_batch(answer.signed, box.name, NOON) is None
+        assert refusals() == ["unknown-key"]
+
+    def test_oversized(self, box: Box) -> None:
+        assert apply_batch(bytes(signing.MAX_SIGNED_BYTES + 1), box.name, NOON) is None
+        assert refusals() == ["oversized"]
+        row = RefusedBatch.objects.get()
+        assert row.size_bytes == signing.MAX_SIGNED_BYTES + 1
+
+    def test_decompression_bomb(self, box: Box) -> None:
+        """A signed payload that unpacks to 200 MB is refused long before it is unpacked."""
+        import zlib
+
+        squeezed = zlib.compress(bytes(200_000_000), 9)
+        payload = cbor2.dumps([1, 1, squeezed], canonical=True)
+        signed = signing.sign(payload, label=signing.BATCH, collector=box.name, key=box.key)
+        assert apply_batch(signed, box.name, NOON) is None
+        assert len(refusals()) == 1
+        assert nothing_stored()
+
+    def test_sequence_used_again_with_other_content(self, box: Box) -> None:
+        first = box.sealed(reads_of_one_hour())
+        twin = Box(box.name, box.key, box.epoch)
+        second = twin.sealed(reads_of_one_hour(start_count=5000))
+        assert opened(box, apply_batch(first, box.name, NOON)).committed
+        ack = opened(box, apply_batch(second, box.name, NOON))
+        assert not ack.committed
+        assert ack.reason_code == "conflict"
+        assert ack.batch_hash == signing.batch_hash(second)
+        assert refusals() == ["conflict"]
+        assert RecentRead.objects.count() == 12
+        assert opened(box, apply_batch(first, box.name, NOON)).committed
+
+    def test_same_reads_in_a_second_batch(self, box: Box) -> None:
+        box_again = Box(box.name, box.key, box.epoch)
+        first = box.sealed(reads_of_one_hour())
+        box_again.sequences[Stream.BULK], box_again.hashes[Stream.BULK] = 1, box.hashes[Stream.BULK]
+        second = box_again.sealed(reads_of_one_hour())
+        assert opened(box, apply_batch(first, box.name, NOON)).committed
+        ack = opened(box, apply_batch(second, box.name, NOON))
+        assert (ack.committed, ack.reason_code) == (False, "append-overlap")
+        assert RecentRead.objects.count() == 12
+
+    @pytest.mark.parametrize("later_first", [False, True])
+    def test_broken_chain(self, box: Box, later_first: bool) -> None:
+        first = box.sealed(reads_of_one_hour())
+        box.hashes[Stream.BULK] = bytes(32 * [7])
+        second = box.sealed([read(total(), 2000, NOON + timedelta(hours=2))])
+        order = [second, first] if later_first else [first, second]
+        assert opened(box, apply_batch(order[0], box.name, NOON)).committed
+        ack = opened(box, apply_batch(order[1], box.name, NOON))
+        assert (ack.committed, ack.reason_code) == (False, "chain")
+
+    def test_first_batch_with_a_past_and_second_without(self, box: Box) -> None:
+        box.hashes[Stream.BULK] = bytes(32 * [7])
+        assert opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)).reason_code == "chain"
+
+    def test_far_ahead_is_not_answered_so_that_the_collector_keeps_it(self, box: Box) -> None:
+        box.sequences[Stream.BULK], box.hashes[Stream.BULK] = MAX_AHEAD, bytes(32 * [7])
+        assert apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON) is None
+        assert refusals() == ["too-far-ahead"]
+        assert nothing_stored()
+        box.sequences[Stream.BULK] = MAX_AHEAD - 1
+        assert opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)).committed
+
+    def test_epoch_of_another_collector(self, box: Box) -> None:
+        other = enrolled("hw-test-2")
+        assert opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)).committed
+        ack = opened(other, apply_batch(other.sealed(reads_of_one_hour()), other.name, NOON))
+        assert (ack.committed, ack.reason_code) == (False, "epoch")
+
+    def test_signed_but_malformed_batch_is_answered_with_its_reason(self, box: Box) -> None:
+        from sync.compression import compress
+
+        plain = {0: str(box.name), 1: box.epoch, 2: 0, 3: 1, 4: bytes(32), 5: "yesterday"}
+        tag, data = compress(cbor2.dumps(plain, canonical=True))
+        payload = cbor2.dumps([1, tag, data], canonical=True)
+        signed = signing.sign(payload, label=signing.BATCH, collector=box.name, key=box.key)
+        ack = opened(box, apply_batch(signed, box.name, NOON))
+        assert not ack.committed
+        assert ack.batch_id == BatchId(box.name, box.epoch, Stream.BULK, 1)
+        assert nothing_stored()
+
+    def test_a_value_that_the_database_cannot_hold(self, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise DataError("out of range")
+
+        monkeypatch.setattr(apply_module.services, "apply_contents", fail)
+        ack = opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON))
+        assert (ack.committed, ack.reason_code) == (False, "not-storable")
+        assert nothing_stored()
+
+    def test_text_that_postgresql_refuses_does_not_block_a_batch(self, box: Box) -> None:
+        odd = event(EventKind.BAD_REPLY, NOON, event_id="a\0b" + "x" * 190, meter="EFE-00000001", note="nul \0 here")
+        assert opened(box, apply_batch(box.sealed(events=[odd]), box.name, NOON)).committed
+        assert MeterEvent.objects.get().detail == {"note": "nul \N{REPLACEMENT CHARACTER} here"}
+
+    def test_counts_and_times_at_their_limits(self, box: Box) -> None:
+        register = dataclasses.replace(total("EFE-00000009"), modulus=None)
+        extremes = [read(register, count, NOON) for count in (-(2**63) + 1, 2**63 - 1)]
+        assert opened(box, apply_batch(box.sealed(extremes), box.name, NOON)).committed
+        assert sorted(row["count"] for row in held_reads()) == [-(2**63) + 1, 2**63 - 1]
+
+    def test_the_record_of_refusals_is_bounded(self, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(apply_module.services, "REFUSED_ROWS_MAX", 5)
+        for number in range(12):
+            apply_batch(b"garbage %d" % number, box.name, NOON)
+        for _ in range(3):
+            apply_batch(b"garbage 11", box.name, NOON)
+        assert RefusedBatch.objects.count() == 5
+        assert RefusedBatch.objects.order_by("-pk")[0].times == 4
+
+
+def test_a_meter_that_nobody_knows_is_kept_unclaimed(box: Box) -> None:
+    assert opened(box, apply_batch(box.sealed(reads_of_one_hour("XYZ-77")), box.name, NOON)).committed
+    register = MeterRegister.objects.get()
+    assert register.meter.meter_id == "XYZ-77"
+    assert not register.claimed
+    assert RecentRead.objects.count() == 12
+
+
+def test_another_scale_of_a_claimed_register_waits_for_the_office(box: Box) -> None:
+    home(total(), NOON - timedelta(days=1))
+    tenfold = dataclasses.replace(total(), scale=-2)
+    wider = dataclasses.replace(total(), modulus=10**9)
+    signed = box.sealed([read(total(), 1, NOON), read(tenfold, 1, NOON), read(wider, 1, NOON)])
+    assert opened(box, apply_batch(signed, box.name, NOON)).committed
+    claimed = {(row.scale, row.modulus): row.claimed for row in MeterRegister.objects.all()}
+    assert claimed == {(-3, 10**8): True, (-2, 10**8): False, (-3, 10**9): True}
+
+
+def test_leak_cases_follow_the_events_in_either_order(box: Box) -> None:
+    _, installation = home(total(), NOON - timedelta(days=1))
+    meter = "EFE-00000001"
+    opening = event(EventKind.LEAK_OPENED, NOON, event_id="e1", meter=meter, alarm="a1", rule="minimum", litres=120)
+    later = NOON + timedelta(hours=3)
+    clearing = event(EventKind.LEAK_CLEARED, later, event_id="e2", meter=meter, alarm="a1", litres=480)
+    first, second = (box.sealed(events=[item], stream=Stream.URGENT) for item in (opening, clearing))
+    for signed in (second, first, first):
+        assert opened(box, apply_batch(signed, box.name, NOON)).committed
+    case = LeakCase.objects.get()
+    assert (case.opened_at, case.cleared_at, case.installation) == (NOON, later, installation)
+    assert case.evidence["opened"]["litres"] == 120
+    assert case.evidence["cleared"]["litres"] == 480
+
+
+def test_an_alarm_repeated_by_a_salvaged_store_is_the_same_leak(box: Box) -> None:
+    opening = event(EventKind.LEAK_OPENED, NOON, event_id="e1", meter="EFE-00000001", alarm="a1", rule="minimum")
+    apply_batch(box.sealed(events=[opening], stream=Stream.URGENT), box.name, NOON)
+    salvaged = Box(box.name, box.key, bytes(16))
+    assert opened(box, apply_batch(salvaged.sealed(events=[opening], stream=Stream.URGENT), box.name, NOON)).committed
+    assert MeterEvent.objects.count() == LeakCase.objects.count() == 1
+
+
+def test_a_late_read_touches_the_change_number_but_not_the_newest_count(box: Box) -> None:
+    apply_batch(box.sealed([read(total(), 2000, NOON)]), box.name, NOON)
+    apply_batch(box.sealed([read(total(), 1900, NOON - timedelta(hours=2))]), box.name, NOON)
+    state = RegisterState.objects.get()
+    assert (state.last_count, state.change_number) == (2000, current_change())
