@@ -259,12 +259,18 @@ class LeakDetector:
         return self._change(self._open, opened=True)
 
     def _watch_open(self, alarm: _Open, slot_s: int, ladder: _Ladder) -> list[LeakChange]:
-        """Close the alarm once enough slots of its rule's window fell below half its flow."""
+        """Close the alarm once enough slots of its rule's length fell below half its floor.
+
+        Shorter slots in which the floor would be several counts prove it sooner, when the flow all but stopped in them.
+        """
         rule = next(rule for rule in self.rules.rules if rule.name == alarm.rule)
-        if rule.slot_s != slot_s or ladder.flows[-1] * 2 >= alarm.floor_ml_per_h:
+        own = slot_s == rule.slot_s
+        share, needed = (2, rule.spare_slots + self.rules.clear_slots) if own else (8, self.rules.still_slots)
+        finer = slot_s < rule.slot_s and alarm.floor_ml_per_h >= 3 * self._ml_per_h(1, ladder.slot_ms)
+        if not (own or finer) or ladder.flows[-1] * share >= alarm.floor_ml_per_h:
             return []
         window = islice(ladder.flows, max(0, len(ladder.flows) - rule.slots), None)
-        if sum(flow * 2 < alarm.floor_ml_per_h for flow in window) < rule.spare_slots + self.rules.clear_slots:
+        if sum(flow * share < alarm.floor_ml_per_h for flow in window) < needed:
             return []
         assert self._last is not None
         self._open = None

@@ -46,7 +46,8 @@ class LeakRules:
     habit_hours               a floor is compared with those of hours this close: people rise early or come home late.
     gap_slots_max             reads further apart than this many slots prove neither flow nor stillness: windows
                               restart.
-    clear_slots               how many slots below half the alarm's flow, beside the spare ones, close it.
+    clear_slots               how many slots below half the alarm's floor, beside the spare ones, close it.
+    still_slots               how many shorter slots close it, in which the flow fell below an eighth of the floor.
     learn_weeks, known_weeks  how many weeks of floors are remembered; after how many a home counts as known.
     step_back_litres          a count that falls by more was swapped, misread or flowed back: windows restart.
     litres_per_h_max          a faster rise is a misread or a swap: windows restart.
@@ -56,7 +57,7 @@ class LeakRules:
     rules: tuple[FloorRule, ...] = (
         FloorRule("burst", 900, 8, 0, 4, 45, 400, 400),
         FloorRule("burst_hours", 3600, 4, 0, 2, 45, 400, 400),
-        FloorRule("running", 900, 28, 1, 22, 45, 12, 30),
+        FloorRule("running", 900, 32, 2, 24, 60, 12, 30),
         FloorRule("running_hours", 3600, 8, 0, 5, 15, 30, 45),
         FloorRule("steady", 900, 40, 1, 28, 15, 8, 30),
         FloorRule("base", 3600, 12, 0, 6, 15, 4, 30),
@@ -66,6 +67,7 @@ class LeakRules:
     habit_hours: int = 3
     gap_slots_max: int = 3
     clear_slots: int = 3
+    still_slots: int = 4
     learn_weeks: int = 4
     known_weeks: int = 2
     step_back_litres: int = 5
