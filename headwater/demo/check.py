@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from portal_client.client import PortalClient
-
 from domain.errors import HeadwaterError
 from headwater.demo.processes import headwater_command, run_to_end
 from headwater.demo.reconcile import KeptRead, Reconciliation, Reply, reconcile
 from headwater.demo.street_files import resident_email
 from headwater.demo.system import Progress, System, virtual_now_s
+from portal_client.client import PortalClient
 
 KILLABLE = ("gateway", "ingest", "broker", "serve", "worker")
 COMMIT_WINDOW_S = 1.0
@@ -160,19 +159,21 @@ def _reconcile(system: System) -> Reconciliation:
 
 def _compare_registers(system: System, result: Reconciliation, dials: dict[str, int]) -> None:
     """Fill in what the dial shows, what the portal holds, and what the resident's usage sums to."""
-    last: dict[str, KeptRead] = {}
+    last: dict[tuple[str, str], KeptRead] = {}
     for read in _portal_reads(system):
-        if read.meter not in last or read.read_at_s >= last[read.meter].read_at_s:
-            last[read.meter] = read
+        newest = last.get((read.meter, read.register))
+        if newest is None or read.read_at_s >= newest.read_at_s:
+            last[read.meter, read.register] = read
     tokens = json.loads(system.portal("token", "--all", "--json"))
     until = datetime.fromtimestamp(virtual_now_s(system)).astimezone() + timedelta(hours=1)
     by_meter = {meter.meter: meter for meter in result.meters}
     for number, row in enumerate(system.street["meters"], start=1):
         meter = by_meter[row["meter_id"]]
         meter.dial = dials[row["meter_id"]]
-        if row["meter_id"] not in last:
+        newest = last.get((row["meter_id"], row["register_id"]))
+        if newest is None:
             continue
-        meter.portal_register = last[row["meter_id"]].count
+        meter.portal_register = newest.count
         modulus = row["modulus"] or 10**18
         meter.register_difference = (meter.portal_register - row["start_count"]) % modulus
         client = PortalClient(system.url, token=tokens[resident_email(number)])

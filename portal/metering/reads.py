@@ -80,7 +80,8 @@ def every_read() -> Iterator[tuple[int, KeptRead]]:
 @contextmanager
 def snapshot() -> Iterator[None]:
     """Make all queries inside see the database as of one moment, without holding up writers."""
-    if connection.in_atomic_block:
+    connection.ensure_connection()
+    if connection.in_atomic_block or getattr(connection.connection, "in_transaction", False):
         yield
     elif connection.vendor == "postgresql":
         with transaction.atomic():

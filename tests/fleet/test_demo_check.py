@@ -1,4 +1,4 @@
-"""The whole chain as its user starts it: what the three records say, with and without kills, and with planted faults."""
+"""The whole chain as its user starts it: three records, with and without kills, and with planted faults."""
 
 from __future__ import annotations
 
