@@ -62,7 +62,7 @@ class LeakWatch:
     def __init__(self, store: LeakStore, *, clock: Clock, rules: LeakRules | None = None) -> None:
         self._store, self._clock, self._rules = store, clock, rules or LeakRules()
         self._detectors: dict[tuple[MeterId, RegisterId], LeakDetector] = {}
-        self._fed_seq = 0
+        self._fed_seq = self._saved_seq = 0
         self._saved_s = clock.monotonic()
         self._replayed: list[Event] = []
 
@@ -88,7 +88,7 @@ class LeakWatch:
     def maybe_snapshot(self, last_append_seq: int) -> bool:
         """Write a snapshot when the last one is an hour old; return whether one was written.
 
-        last_append_seq  of what was fed last.
+        last_append_seq  of what was stored last: nothing is written when all of it is in the snapshot already.
         """
         if self._clock.monotonic() - self._saved_s < SNAPSHOT_EVERY_S:
             return False
@@ -96,9 +96,15 @@ class LeakWatch:
         return True
 
     def snapshot(self, last_append_seq: int) -> None:
-        """Write a snapshot now, as a service does when it stops."""
+        """Write a snapshot now, as a service does when it stops.
+
+        Its watermark is the last read that was fed, whatever is stored beyond: a read between append and feed is
+        replayed at the next start, not lost.
+        """
         self._saved_s = self._clock.monotonic()
-        self._fed_seq = max(self._fed_seq, last_append_seq)
+        if last_append_seq <= self._saved_seq:
+            return
+        self._saved_seq = self._fed_seq
         document = {
             "format": _FORMAT,
             "epoch": self._store.epoch.hex(),

@@ -140,6 +140,16 @@ def test_snapshots_are_hourly_and_spare_the_replay() -> None:
     assert len(store.snapshots[SNAPSHOT][1]) < 1000
 
 
+def test_a_read_between_append_and_feed_is_replayed() -> None:
+    store, clock = ListStore(), ManualClock(START)
+    watch = LeakWatch.restore(store, clock=clock)
+    stored = store.append(_leaky(hours=20))
+    expected = LeakWatch(store, clock=clock).feed(stored)
+    assert watch.feed(stored[:40]) == []
+    watch.snapshot(stored[-1].append_seq)
+    assert LeakWatch.restore(store, clock=clock).feed([]) == expected
+
+
 def test_reads_that_were_fed_are_not_fed_again() -> None:
     store, clock = ListStore(), ManualClock(START)
     watch = LeakWatch.restore(store, clock=clock)
