@@ -275,6 +275,18 @@ class _Part:
         )
 
     def _reading(self, count: int, unit: Unit) -> Decimal:
+        """Return an unrolled count in a unit, rounded to its places.
+
+        The dial's own count is rounded, and each full turn of it is worth the same rounded volume: so it does not
+        matter from which turn a series happens to count, and two series that meet at a moment agree about it.
+        """
+        modulus = self.register.modulus
+        if modulus is None:
+            return self._rounded(count, unit)
+        turns, shown = divmod(count, modulus)
+        return self._rounded(shown, unit) + turns * self._rounded(modulus, unit)
+
+    def _rounded(self, count: int, unit: Unit) -> Decimal:
         register = self.register
         return as_decimal(counts_to(count, unit=Unit(register.unit), scale=register.scale, to=unit), PLACES[unit])
 
