@@ -121,6 +121,7 @@ DATABASES = _databases()
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 PASSWORD_HASHERS = [
+    *(["portal.core.passwords.DemoPasswordHasher"] if DEMO else []),
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
