@@ -34,7 +34,11 @@ class Lock:
     """The one process that may write a store; the kernel lets go of it when the process dies, however it dies."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(sidecar(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(sidecar(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"the store's folder {path.parent} cannot be used: {error.strerror}") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -47,8 +51,10 @@ class Lock:
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let another process open the store."""
-        os.close(self._file)
+        """Let another process open the store; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
 
 class Database:

@@ -90,7 +90,6 @@ class Store:
         sync_delay_s  waits after each commit, as a slow card would (for benchmarks).
         raises        StoreError when another process has it, or the folder cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(path)
         try:
             salvaged = open_sound(path, clock=clock)
@@ -105,7 +104,7 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close the store; everything appended is already safe."""
+        """Close the store; everything appended is already safe. A second call does nothing."""
         self._database.close()
         self._process_lock.release()
 
