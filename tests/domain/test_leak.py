@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from datetime import datetime, timedelta
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -253,3 +255,12 @@ def test_every_rule_has_its_own_name_and_a_window_that_can_hold() -> None:
     assert len({rule.name for rule in rules}) == len(rules)
     for rule in rules:
         assert rule.spare_slots + rule.steady_slots <= rule.slots
+
+
+def test_the_table_of_rules_is_the_programs() -> None:
+    """docs/algorithms/leaks.md, "The rules"."""
+    page = Path(__file__).parents[2] / "docs" / "algorithms" / "leaks.md"
+    rows = [line.strip("| \n").split(" | ") for line in page.read_text(encoding="utf-8").splitlines()]
+    names = [rule.name for rule in LeakRules().rules]
+    table = [tuple(row[:-1]) for row in rows if row[0] in names]
+    assert table == [tuple(str(value) for value in astuple(rule)) for rule in LeakRules().rules]
