@@ -148,10 +148,11 @@ def pulse(*, folder: Path, meter: str, counts: int, as_json: bool) -> None:
 @_FOLDER
 @click.argument("meter")
 @click.argument("litres_per_h", type=click.FloatRange(0))
+@click.option("--pattern", type=click.Choice(["steady", "running-toilet"]), default="steady", show_default=True)
 @_JSON
-def leak(*, folder: Path, meter: str, litres_per_h: float, as_json: bool) -> None:
+def leak(*, folder: Path, meter: str, litres_per_h: float, pattern: str, as_json: bool) -> None:
     """Let a home lose water from now on; 0 repairs it."""
-    _tell(folder, {"do": "leak", "meter": meter, "litres_per_h": litres_per_h}, as_json=as_json)
+    _tell(folder, {"do": "leak", "meter": meter, "litres_per_h": litres_per_h, "pattern": pattern}, as_json=as_json)
 
 
 @sim.command()

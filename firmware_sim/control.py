@@ -141,7 +141,7 @@ class Control:
         rate = command["litres_per_h"]
         if not isinstance(rate, int | float):
             raise TypeError("litres_per_h is a number")
-        self._street.leak(str(command["meter"]), rate)
+        self._street.leak(str(command["meter"]), rate, pattern=str(command.get("pattern", "steady")))
         return {"at": self._street.mains.now().isoformat()}
 
     def _freeze(self, _: dict[str, object]) -> dict[str, object]:
@@ -201,7 +201,8 @@ def ask(folder: Path, command: dict[str, object], *, timeout_s: float = 10.0) ->
             peer.settimeout(timeout_s)
             peer.connect(str(path))
             peer.sendall(json.dumps(command).encode() + b"\n")
-            line = peer.makefile("rb").readline()
+            with peer.makefile("rb") as answers:
+                line = answers.readline()
     except OSError as error:
         raise NoStreet(f"no street answers at {path}: start one with `headwater sim street --dir {folder}`") from error
     answer: dict[str, object] = json.loads(line) if line else {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from domain.units import count_value
-from firmware_sim.household import Leak
+from firmware_sim.household import LEAK_PATTERNS, Leak
 
 if TYPE_CHECKING:
     from domain.clock import Clock
@@ -99,18 +99,24 @@ class Dial:
             self._pulses.append((moment, counts))
         return self.count(moment)
 
-    def leak(self, litres_per_h: float, *, onset: datetime | None = None) -> None:
-        """Let the home lose water from now (or `onset`) on; 0 repairs it."""
+    def leak(self, litres_per_h: float, *, pattern: str = "steady", onset: datetime | None = None) -> None:
+        """Let the home lose water from now (or `onset`) on; 0 repairs it, another rate replaces it.
+
+        pattern  one of LEAK_PATTERNS: whether it flows without end or comes and goes.
+        """
         if not 0 <= litres_per_h <= 100_000:
             raise ValueError(f"a leak of {litres_per_h} litres an hour is not between 0 and 100000")
+        if pattern not in LEAK_PATTERNS:
+            raise ValueError(f"{pattern!r} is not a leak's pattern; choose one of {', '.join(LEAK_PATTERNS)}")
         moment = onset or self.mains.now()
+        on_s, period_s = LEAK_PATTERNS[pattern]
         with self._lock:
             if self._told is not None:
                 self._leaks.remove(self._told)
-                self._leaks.append(Leak(self._told.ml_per_h, self._told.onset, moment))
+                self._leaks.append(replace(self._told, until=moment))
                 self._told = None
             if litres_per_h:
-                self._told = Leak(round(litres_per_h * 1000), moment)
+                self._told = Leak(round(litres_per_h * 1000), moment, on_s=on_s, period_s=period_s)
                 self._leaks.append(self._told)
 
     def start_from(self, count: int) -> None:

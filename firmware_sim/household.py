@@ -74,6 +74,10 @@ class Irrigation:
         return [Use(self.start_s + n * (zone_s + 5), zone_s, volume_ml, "irrigation") for n in range(self.zones)]
 
 
+# Seconds of flow in each period: a flapper that does not seat lets the tank fall until the valve opens again.
+LEAK_PATTERNS = {"steady": (1, 1), "running-toilet": (20 * 60, 45 * 60)}
+
+
 @dataclass(frozen=True, slots=True)
 class Leak:
     """Water lost at a steady rate from `onset` to `until`; `on_s` of every `period_s` for one that comes and goes."""
@@ -92,8 +96,9 @@ class Leak:
 
     @classmethod
     def running_toilet(cls, onset: datetime, *, litres_per_h: float = 90.0) -> Leak:
-        """A flapper that lets the tank fall until the valve opens again: 20 of every 45 minutes."""
-        return cls(round(litres_per_h * 1000), onset, on_s=20 * 60, period_s=45 * 60, kind="running toilet")
+        """A toilet that runs 20 of every 45 minutes at the given flow."""
+        on_s, period_s = LEAK_PATTERNS["running-toilet"]
+        return cls(round(litres_per_h * 1000), onset, on_s=on_s, period_s=period_s, kind="running toilet")
 
     @classmethod
     def service_line(cls, onset: datetime, *, litres_per_h: float = 250.0) -> Leak:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,9 +135,9 @@ class Street:
         """Turn a dial at once and return what it shows."""
         return self._turning(self.home(meter_id)).pulse(counts)
 
-    def leak(self, meter_id: str, litres_per_h: float) -> None:
+    def leak(self, meter_id: str, litres_per_h: float, *, pattern: str = "steady") -> None:
         """Let a home lose water from now on; 0 repairs it."""
-        self._turning(self.home(meter_id)).leak(litres_per_h)
+        self._turning(self.home(meter_id)).leak(litres_per_h, pattern=pattern)
 
     def fault(self, meter_id: str, kind: str, *, on: bool) -> str:
         """Switch a fault and return the id that now answers there; raises ValueError for an unknown kind."""
@@ -252,7 +254,13 @@ class Street:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a street's folder and clear what an earlier street left; raises ResourceUnavailable."""
+    """Make a street's folder and clear what an earlier street left; raises ResourceUnavailable.
+
+    A folder in which a street is running is refused.
+    """
+    with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
+        peer.connect(str(folder / "control.sock"))
+        raise ResourceUnavailable(f"a street is already running in {folder}; stop it or choose another --dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("street.json", "street.json.new", "control.sock", "replies.jsonl"):

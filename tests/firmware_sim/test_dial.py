@@ -74,6 +74,17 @@ def test_a_told_leak_runs_until_it_is_repaired(clock: ManualClock, dial: Dial) -
     assert dial.count() == 12_345 + 120
     with pytest.raises(ValueError, match="litres an hour"):
         dial.leak(-1)
+    with pytest.raises(ValueError, match="choose one of steady, running-toilet"):
+        dial.leak(1, pattern="fountain")
+
+
+def test_a_running_toilet_comes_and_goes(clock: ManualClock, dial: Dial) -> None:
+    dial.leak(90, pattern="running-toilet")
+    shown = []
+    for _ in range(5):
+        clock.advance(15 * 60)
+        shown.append(dial.count() - 12_345)
+    assert shown == [22, 30, 30, 52, 60]
 
 
 def test_a_closed_main_stops_all_dials_but_not_the_hand(clock: ManualClock, mains: Mains) -> None:

@@ -68,7 +68,8 @@ def counts(answer: dict[str, Any]) -> dict[str, int]:
 def modbus_total(host: str, port: int, unit: int) -> int:
     with closing(socket.create_connection((host, port), timeout=10)) as peer:
         peer.sendall(struct.pack(">HHHBBHH", 1, 0, 6, unit, 4, 54, 2))
-        return int(struct.unpack(">I", peer.makefile("rb").read(13)[9:])[0])
+        with peer.makefile("rb") as answers:
+            return int(struct.unpack(">I", answers.read(13)[9:])[0])
 
 
 def test_a_street_from_start_to_stop(tmp_path: Path) -> None:
@@ -143,12 +144,14 @@ def test_swapped_meters_and_refused_commands(tmp_path: Path) -> None:
         ):
             with pytest.raises(SimError, match=message):
                 ask(tmp_path, command)
+        again = CliRunner().invoke(sim, ["street", "--dir", str(tmp_path), "--meters", "2"])
+        assert "already running" in str(again.exception)
         with closing(socket.socket(socket.AF_UNIX)) as peer:
             peer.connect(str(tmp_path / "control.sock"))
             peer.sendall(b'{"do"\n{"do": "status"}\n')
-            file = peer.makefile("rb")
-            assert json.loads(file.readline())["ok"] is False
-            assert json.loads(file.readline())["meters"] == 2
+            with peer.makefile("rb") as answers:
+                assert json.loads(answers.readline())["ok"] is False
+                assert json.loads(answers.readline())["meters"] == 2
 
 
 def test_a_street_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
