@@ -1,7 +1,8 @@
 """Homes for the browser tests, from a seed: residents, meters, reads, a leak, a gap. A program beside the portal.
 
 `python -m tests.browser.homes load` fills an initialised portal; `read METER COUNTS` lets a meter count on;
-`leak METER` opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any portal process.
+`leak METER` opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any
+portal process does.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def load() -> None:
     two = _reads(random_, start, moment)
     _home("dora@example.org", "3 Oak Lane", "CVW-10000004", start, two)
     _home("dora@example.org", "5 Oak Lane", "CVW-10000005", start, _reads(random_, start, moment))
+    _home("eve@example.org", "7 Oak Lane", "CVW-10000006", start, _reads(random_, start, moment))
     _user("nobody@example.org")
     for number, name in enumerate(("Ash", "Birch", "Cherry", "Dogwood", "Hickory", "Juniper", "Linden", "Maple")):
         for house in (2, 4, 6, 8):

@@ -1,0 +1,149 @@
+"""A portal with generated homes, served on a free loopback port, and a Chromium to look at it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser import pages
+from tests.browser.homes import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADWATER = Path(sys.executable).with_name("headwater")
+START_S = 1781727605.0  # Wednesday 17 June 2026, 15:20:05 in Chicago: a summer afternoon, far from any midnight
+
+
+@dataclass(frozen=True)
+class ServedPortal:
+    """The portal under test."""
+
+    url: str
+    environment: dict[str, str]
+
+    def homes(self, *arguments: str) -> str:
+        """Let something happen to the homes, in a process of its own as ingest would; return what it printed."""
+        command = [sys.executable, "-m", "tests.browser.homes", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPortal]:
+    """Initialise, fill and serve a portal for all tests of the session."""
+    pages.chromium_path()
+    directory = tmp_path_factory.mktemp("portal")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("HEADWATER_", "DATABASE_URL"))},
+        "HEADWATER_PORTAL_DIR": str(directory),
+        "HEADWATER_DEMO": "True",
+        "HEADWATER_CLOCK": f"scaled:1.0:{time.time()!r}:{START_S!r}",
+        "DJANGO_SETTINGS_MODULE": "portal.config.settings",
+    }
+    subprocess.run([HEADWATER, "portal", "init"], cwd=ROOT, env=environment, check=True, timeout=120)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = ServedPortal(f"http://127.0.0.1:{listener.getsockname()[1]}", environment)
+        print(served.homes("load"))
+        log = (directory / "serve.log").open("wb")
+        process = subprocess.Popen(
+            [HEADWATER, "portal", "serve", "--fd", str(listener.fileno())],
+            cwd=ROOT,
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait_until_served(served.url, process, directory / "serve.log")
+        yield served
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+def _wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/accounts/login/", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the portal did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for the session; every test gets contexts of its own."""
+    pages.chromium_path()
+    with sync_playwright() as playwright:
+        browser = pages.launch(playwright)
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Opens pages and remembers what the browser complained about."""
+
+    portal: ServedPortal
+    browser: Browser
+    contexts: list[BrowserContext]
+    complaints: list[str]
+    sessions: dict[str, list[Any]]
+
+    def open(self, path: str = "", *, as_: str = "", size: tuple[int, int] = pages.DESK, fresh: bool = False) -> Page:
+        """Return a page of that size, signed in as `as_` when given, at `path`.
+
+        fresh  sign in through the form; else the session of an earlier sign-in serves again (hashing is slow).
+        """
+        context = self.browser.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-US")
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        if as_ and (fresh or as_ not in self.sessions):
+            pages.sign_in(page, self.portal.url, as_, PASSWORD)
+            if not fresh:
+                self.sessions[as_] = context.cookies()
+        elif as_:
+            context.add_cookies(self.sessions[as_])
+            page.goto(f"{self.portal.url}/")
+        if path:
+            page.goto(self.portal.url + path)
+        return page
+
+
+@pytest.fixture(scope="session")
+def sessions() -> dict[str, list[Any]]:
+    """Cookies of those who have signed in."""
+    return {}
+
+
+@pytest.fixture
+def visit(portal: ServedPortal, chromium: Browser, sessions: dict[str, list[Any]]) -> Iterator[Visit]:
+    """Open pages; anything in the browser's console (a breach of the Content-Security-Policy too) fails the test."""
+    visit = Visit(portal, chromium, [], [], sessions)
+    yield visit
+    for context in visit.contexts:
+        context.close()
+    unexpected = [text for text in visit.complaints if "the server responded with a status of 4" not in text]
+    assert not unexpected, unexpected

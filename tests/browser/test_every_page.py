@@ -1,0 +1,141 @@
+"""Every page, on a phone and on a desk: no accessibility fault, nothing to scroll sideways, light on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Visit
+
+FIRST_PAGE_BYTES_MAX = 200_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """One page in one state."""
+
+    name: str
+    path: str = ""
+    as_: str = ""
+    then: Callable[[Page], None] = lambda page: None
+
+
+def _wrong_password(page: Page) -> None:
+    page.fill("#id_login", "ana@example.org")
+    page.fill("#id_password", "not-the-password")
+    page.click("#sign-in")
+    page.wait_for_selector("[role=alert]")
+
+
+def _click(selector: str, wait_for: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        page.click(selector)
+        page.wait_for_selector(wait_for)
+
+    return act
+
+
+def _table(page: Page) -> None:
+    page.click("#usage-numbers-toggle")
+    page.wait_for_selector("#usage-table table")
+
+
+def _look(reason: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        page.click("#staff-table a >> nth=0")
+        page.fill("#reason", reason)
+        page.click("form.form button")
+        page.wait_for_selector("#staff-table" if len(reason) > 7 else "#reason-error")
+
+    return act
+
+
+def _spanish(page: Page) -> None:
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+
+
+LOOKS = [
+    Look("login", "/accounts/login/"),
+    Look("login-wrong", "/accounts/login/", then=_wrong_password),
+    Look("login-spanish", "/accounts/login/", then=_spanish),
+    Look("password-reset", "/accounts/password/reset/"),
+    Look("password-reset-done", "/accounts/password/reset/done/"),
+    Look("password-reset-bad-key", "/accounts/password/reset/key/1-set-password/"),
+    Look("signup", "/accounts/signup/"),
+    Look("usage-hour", as_="ana@example.org"),
+    Look("usage-table", as_="ana@example.org", then=_table),
+    Look("usage-gap", as_="ana@example.org", then=_click("#previous", "#next")),
+    Look("usage-day", as_="ana@example.org", then=_click("#by-day", '#by-day[aria-current="true"]')),
+    Look("usage-month", as_="ana@example.org", then=_click("#by-month", '#by-month[aria-current="true"]')),
+    Look("usage-spanish", as_="ben@example.org", then=_spanish),
+    Look("leak", as_="ben@example.org"),
+    Look("two-homes", as_="dora@example.org"),
+    Look("one-read-only", as_="cherry2@example.org"),
+    Look("no-place", as_="nobody@example.org"),
+    Look("not-found", "/no/such/page/"),
+    Look("not-yours", "/staff/", as_="maple8@example.org"),
+    Look("bad-request", "/usage/{own}/?by=second", as_="ash4@example.org"),
+    Look("logout", "/accounts/logout/", as_="ash6@example.org"),
+    *(
+        Look(f"staff-{name}", f"/staff/{name}/", as_="staff@example.org")
+        for name in ("collectors", "meters", "places", "batches", "refused", "leaks", "events", "audit")
+    ),
+    Look("staff-empty", "/staff/meters/?q=nothing-like-it", as_="staff@example.org"),
+    Look("staff-look", "/staff/places/?q=Elm", as_="staff@example.org", then=_look("asked by phone about a bill")),
+    Look("staff-look-refused", "/staff/places/?q=Elm", as_="staff@example.org", then=_look("why")),
+]
+
+
+@pytest.mark.parametrize("size", [pages.PHONE, pages.DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look, size: tuple[int, int]) -> None:
+    if "{own}" in look.path:
+        page = visit.open(as_=look.as_, size=size)
+        page.goto(page.url + "?by=second")
+    else:
+        page = visit.open(look.path, as_=look.as_, size=size)
+    look.then(page)
+    page.wait_for_load_state("networkidle") if not look.as_ else page.wait_for_load_state()
+    assert pages.accessibility_faults(page) == []
+    assert pages.sideways_scroll_px(page) <= 0
+
+
+@pytest.mark.parametrize("size", [pages.PHONE, pages.DESK], ids=["phone", "desk"])
+def test_the_page_for_our_own_faults(visit: Visit, size: tuple[int, int]) -> None:
+    from django.template.loader import render_to_string
+
+    text = render_to_string("500.html")
+    page = visit.open(size=size)
+    page.route("**/broken/", lambda route: route.fulfill(status=500, body=text, content_type="text/html"))
+    page.goto(visit.portal.url + "/broken/")
+    visit.complaints.clear()  # the browser notes that the answer was a 500: it was meant to be
+    assert "went wrong" in page.inner_text("h1")
+    assert pages.accessibility_faults(page) == []
+    assert pages.sideways_scroll_px(page) <= 0
+
+
+@pytest.mark.parametrize(("path", "as_"), [("/accounts/login/", ""), ("", "ana@example.org")], ids=["login", "usage"])
+def test_the_first_page_is_light(visit: Visit, path: str, as_: str) -> None:
+    """Bytes over the wire with an empty cache, as Chromium itself counted them."""
+    page = visit.open(as_=as_)
+    session = page.context.new_cdp_session(page)
+    received: list[float] = []
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    page.goto(visit.portal.url + (path or "/"))
+    page.wait_for_function("() => document.fonts.status === 'loaded'")
+    if as_:
+        pages.wait_for_live(page)
+    print(f"{path or '/'}: {len(received)} answers, {sum(received):,.0f} bytes")
+    assert 50_000 < sum(received) < FIRST_PAGE_BYTES_MAX

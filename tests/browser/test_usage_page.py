@@ -1,0 +1,151 @@
+"""The resident's usage page in a browser: the same numbers everywhere, and live."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import pages
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import ServedPortal, Visit
+
+
+def test_chart_table_and_headline_show_the_same_numbers(visit: Visit) -> None:
+    page = visit.open(as_="dora@example.org")
+    page.wait_for_function("() => window.headwaterChart")
+    table, today = pages.table_volumes(page), pages.read_today(page)
+    assert len(table) == 16  # hours from midnight to 3 PM
+    assert [float(volume) for volume in table] == pages.chart_volumes(page)
+    assert sum(table) == today.volume == Decimal(page.get_attribute("#period-total", "data-value") or "nothing")
+    assert sum(table) > 0
+
+
+@pytest.mark.parametrize("by", ["day", "month"])
+def test_longer_periods_agree_with_the_headline(visit: Visit, by: str) -> None:
+    page = visit.open(as_="dora@example.org")
+    month = Decimal(page.get_attribute("#month-volume", "data-value") or "nothing")
+    today = pages.read_today(page).volume
+    page.click(f"#by-{by}")
+    page.wait_for_selector(f'#by-{by}[aria-current="true"]')
+    page.wait_for_function("() => window.headwaterChart.data[0].length < 32")
+    table = pages.table_volumes(page)
+    assert [float(volume) for volume in table] == pages.chart_volumes(page)
+    assert (sum(table), table[-1]) == ((month, today) if by == "day" else (sum(table), month))
+
+
+def test_a_new_read_appears_without_reloading(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open(as_="ana@example.org", size=pages.PHONE)
+    pages.wait_for_live(page)
+    page.click("#usage-numbers-toggle")
+    page.evaluate("() => { window.notReloaded = true; }")
+    before = pages.read_today(page)
+    assert before.volume is not None
+    assert before.dial_count is not None
+    count = int(portal.homes("read", "CVW-10000001", "100"))
+    after = pages.wait_for_dial(page, count)
+    assert count == before.dial_count + 100
+    assert after.volume is not None
+    assert round(after.volume - before.volume, 3) == Decimal("26.417")  # 100 litres in gallons
+    assert sum(pages.table_volumes(page)) == after.volume
+    assert [float(volume) for volume in pages.table_volumes(page)] == pages.chart_volumes(page)
+    assert page.evaluate("() => window.notReloaded && document.getElementById('usage-numbers').open")
+
+
+def test_others_are_not_told_of_a_read(visit: Visit, portal: ServedPortal) -> None:
+    neighbour = visit.open(as_="ben@example.org")
+    owner = visit.open(as_="dora@example.org")
+    for page in (neighbour, owner):
+        pages.wait_for_live(page)
+    fetched: list[str] = []
+    neighbour.on("request", lambda request: fetched.append(request.url))
+    count = int(portal.homes("read", "CVW-10000004", "7"))
+    pages.wait_for_dial(owner, count)
+    assert fetched == []
+
+
+def test_the_first_reads_of_a_new_home_fill_the_page(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open(as_="cleo@example.org")
+    page.wait_for_selector("#waiting")
+    assert pages.read_today(page) == pages.Today(None, "–", None)
+    pages.wait_for_live(page)
+    portal.homes("read", "CVW-10000003", "0")
+    pages.wait_for_dial(page, 100_000)
+    portal.homes("read", "CVW-10000003", "50")
+    today = pages.wait_for_dial(page, 100_050)
+    assert today.volume == Decimal("13.209")
+    page.wait_for_function("() => window.headwaterChart && window.headwaterChart.data[1].some(v => v > 13)")
+    assert page.locator("#waiting").count() == 0
+
+
+def test_a_hidden_tab_closes_its_stream_and_a_visible_one_catches_up(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open(as_="dora@example.org")
+    pages.wait_for_live(page)
+    hide = (
+        "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    page.evaluate(hide, True)
+    page.wait_for_selector("#live-pill", state="hidden")
+    count = int(portal.homes("read", "CVW-10000004", "9"))
+    page.evaluate(hide, False)
+    pages.wait_for_dial(page, count)
+
+
+def test_the_leak_banner_is_on_the_right_page_only(visit: Visit, portal: ServedPortal) -> None:
+    leaking = visit.open(as_="ben@example.org").inner_text("#leak-banner")
+    assert "Water may be leaking" in leaking
+    assert "2 days and 9 hours" in leaking
+    assert "572 gallons" in leaking
+    assert visit.open(as_="ana@example.org").locator("#leak-banner").count() == 0
+    page = visit.open(as_="dora@example.org")
+    pages.wait_for_live(page)
+    portal.homes("leak", "CVW-10000004")
+    page.wait_for_selector("#leak-banner")
+    page.wait_for_function("() => document.getElementById('say-now').textContent.includes('leaking')")
+
+
+def test_a_stretch_without_reads_is_marked_as_shared_out(visit: Visit) -> None:
+    page = visit.open(as_="ana@example.org")
+    page.click("#previous")
+    page.wait_for_selector("#usage-table tr[data-mark=shared]", state="attached")
+    marks = page.eval_on_selector_all("#usage-table tr[data-mark]", "rows => rows.map(row => row.dataset.mark)")
+    assert marks.count("shared") == 4
+    assert len(marks) == 24
+    assert page.evaluate("() => window.headwaterChart.data[2].filter(v => v !== null).length") == 4
+
+
+def test_unit_and_language_are_kept(visit: Visit) -> None:
+    page = visit.open(as_="eve@example.org", fresh=True)
+    page.click("#unit-l")
+    page.wait_for_selector('#unit-l[aria-pressed="true"]')
+    assert "liters" in page.inner_text("#today")
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+    assert page.inner_text("h1") == "Su consumo de agua"
+    assert "litros" in page.inner_text("#today")
+    page.click("#sign-out")
+    page.wait_for_selector("#sign-in")
+    again = visit.open(as_="eve@example.org", fresh=True)
+    assert again.get_attribute("#unit-l", "aria-pressed") == "true"
+
+
+def test_one_sign_in_may_have_two_homes(visit: Visit) -> None:
+    page = visit.open(as_="dora@example.org")
+    page.click("text=5 Oak Lane")
+    page.wait_for_selector('#dial-count[data-meter="CVW-10000005"]')
+
+
+def test_the_page_works_without_javascript(visit: Visit, portal: ServedPortal) -> None:
+    context = visit.browser.new_context(java_script_enabled=False)
+    visit.contexts.append(context)
+    page = context.new_page()
+    pages.sign_in(page, portal.url, "ana@example.org", "clear-water-7-springs")
+    assert page.locator("#usage-chart").is_hidden()
+    page.click("#usage-numbers-toggle")
+    assert page.locator("#usage-table tr[data-value]").count() == 16
+    page.click("#unit-m3")
+    page.click("#by-day")
+    assert page.locator("#usage-table tr[data-value]").count() == 17
