@@ -16,7 +16,7 @@ from domain.errors import HeadwaterError, ResourceUnavailable
 from firmware_sim.errors import NoStreet, SimError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from firmware_sim.street import Street
 
@@ -173,17 +173,24 @@ class Control:
             return
         latest = dict(self._street.late())
         before, self._seen, self._seen_at_s = self._seen, latest, time.monotonic()
-        behind = {
-            name: round((late_s - before[name][1]) / (passed_s * self._speed), 2)
-            for name, (_, late_s) in latest.items()
-        }
-        self._behind = {name: share for name, share in behind.items() if share > LATE_SHARE}
+        self._behind = falling_behind(before, latest, passed_s=passed_s * self._speed)
         for name, share in self._behind.items():
             print(  # the street has no other way to speak to a person
                 f"line {name} falls behind: {share:.0%} of its time is lost to this machine; use a lower --speed",
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def falling_behind(
+    before: Mapping[str, tuple[int, float]], latest: Mapping[str, tuple[int, float]], *, passed_s: float
+) -> dict[str, float]:
+    """Return the lines that lost more than LATE_SHARE of some virtual seconds to lateness, and which share.
+
+    before, latest  for each line its answers and their whole lateness in virtual seconds, at the span's two ends.
+    """
+    shares = {name: round((late_s - before[name][1]) / passed_s, 2) for name, (_, late_s) in latest.items()}
+    return {name: share for name, share in shares.items() if share > LATE_SHARE}
 
 
 def _refused(message: str) -> dict[str, object]:

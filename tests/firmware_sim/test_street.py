@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from domain.errors import ConfigError
 from firmware_sim.cli import sim
-from firmware_sim.control import ask
+from firmware_sim.control import ask, falling_behind
 from firmware_sim.errors import NoStreet, SimError, SpeedTooHigh
 from firmware_sim.plan import StreetPlan, planned_meters, shares
 from firmware_sim.speed import Ability, LineLoad, highest_speed
@@ -200,6 +200,12 @@ def test_the_speed_rule_is_the_documented_one() -> None:
     error = SpeedTooHigh("too fast", highest=7)
     assert error.as_json()["highest_speed"] == 7
     assert error.exit_code == 10
+
+
+def test_a_line_that_loses_a_fifth_of_its_time_is_reported() -> None:
+    before = {"mbus-1": (10, 5.0), "rtu-1": (10, 5.0)}
+    latest = {"mbus-1": (20, 155.0), "rtu-1": (20, 35.0)}
+    assert falling_behind(before, latest, passed_s=600.0) == {"mbus-1": 0.25}
 
 
 @pytest.mark.parametrize(
