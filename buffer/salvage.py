@@ -165,7 +165,9 @@ class _Carrier:
         key = columns.split(",")[0]
         try:
             highest = self.old.execute(f"SELECT MAX({key}) FROM {table} NOT INDEXED").fetchone()[0] or 0  # noqa: S608
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            if _is_hopeless(error):
+                return
             highest = _HIGHEST_KEY
         query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key} LIMIT ?"  # noqa: S608
         ranges, probes = [(0, highest)], 0
@@ -173,7 +175,9 @@ class _Carrier:
             low, high = ranges.pop()
             try:
                 rows = self.old.execute(query, (low, high, _ROWS_AT_ONCE)).fetchall()
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                if _is_hopeless(error):
+                    return
                 probes += 1
                 if low == high or probes > _MOST_PROBES:
                     self.result.lost += 1
@@ -268,6 +272,11 @@ class _Carrier:
         ranges = self.covered[int(stream)]
         at = bisect_right(ranges, (append_seq, _HIGHEST_KEY))
         return at > 0 and ranges[at - 1][1] >= append_seq
+
+
+def _is_hopeless(error: sqlite3.Error) -> bool:
+    """Return whether no other query can do better: no such table, or no database at all."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
 
 
 def _stream_of(table: str, row: tuple[Any, ...]) -> Stream:
