@@ -66,6 +66,10 @@ class DailyDemand(ABC):
     def describe(self) -> str:
         """Return the household in a few words, for the street's list."""
 
+    def day_ml(self, day: date) -> int:
+        """Return the volume of a whole local day: the sum of its uses."""
+        return sum(use.volume_ml for use in self.uses(day))
+
     def midnight(self, day: date) -> datetime:
         """Return the moment (UTC) at which a local day begins."""
         return datetime.combine(day, time(), self.zone).astimezone(UTC)
@@ -85,8 +89,8 @@ class DailyDemand(ABC):
             raise ValueError(f"{moment.isoformat()} lies before this demand's origin {self.origin}")
         with self._lock:
             while len(self._before_ml) <= index:
-                past = self.uses(self.origin + timedelta(days=len(self._before_ml) - 1))
-                self._before_ml.append(self._before_ml[-1] + sum(use.volume_ml for use in past))
+                past = self.origin + timedelta(days=len(self._before_ml) - 1)
+                self._before_ml.append(self._before_ml[-1] + self.day_ml(past))
             starts_at, uses = self._day(day)
             before_ml = self._before_ml[index]
         return before_ml + _passed_ml(uses, (moment - starts_at) // _MICROSECOND)

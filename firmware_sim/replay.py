@@ -28,6 +28,8 @@ FIRST_MONDAY_S = 4 * 86_400
 MOST_ML_PER_H = 6_000_000
 # A gap up to this long is filled with what the register says passed; a week with a longer one is left out.
 LONGEST_GAP_H = 72
+# Hours are all that is kept, so a record by the minute is read in steps of ten.
+READ_EVERY_S = 600
 # Readings further apart than this leave hours between them open.
 LONGEST_STEP_S = 5400
 
@@ -81,9 +83,14 @@ def read_record(path: Path) -> Record | None:
     points = []
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", errors="replace")
+    last_s = -READ_EVERY_S
     for row in csv.reader(text.splitlines()):
         try:
-            points.append((int(row[0]), round(float(row[1]) * 1000)))
+            at_s = int(row[0])
+            if 0 <= at_s - last_s < READ_EVERY_S:
+                continue
+            points.append((at_s, round(float(row[1]) * 1000)))
+            last_s = at_s
         except (ValueError, IndexError):
             continue
     return make_record(path.name.split(".")[0], points)
@@ -219,16 +226,23 @@ class Replay(DailyDemand):
         """Return the recorded volume that is replayed in one local hour of a day."""
         return self._week(day)[day.weekday() * 24 + hour]
 
+    def day_ml(self, day: date) -> int:
+        """Return the recorded volume of a local day, without splitting its hours."""
+        return sum(self.hour_ml(day, hour) for hour in self._hours(day))
+
     def uses(self, day: date) -> tuple[Use, ...]:
         """Return the day's uses: each local hour's volume, split by the generator's fixtures."""
         found: list[Use] = []
-        midnight = self.midnight(day)
-        for nth in range(self.day_length_s(day) // HOUR_S):
-            hour = (midnight + timedelta(hours=nth)).astimezone(self.zone).hour
+        for nth, hour in enumerate(self._hours(day)):
             rng = seeded("hour", self._seed, self.record.name, day.toordinal(), nth)
             for use in split_hour(self.hour_ml(day, hour), rng, self._fixtures):
                 found.append(Use(nth * HOUR_S + use.start_s, use.duration_s, use.volume_ml, use.fixture))
         return tuple(sorted(found, key=lambda use: (use.start_s, use.duration_s, use.volume_ml)))
+
+    def _hours(self, day: date) -> list[int]:
+        """Return the clock hours of a local day as they pass: 23, 24 or 25 of them."""
+        midnight, passed = self.midnight(day), range(self.day_length_s(day) // HOUR_S)
+        return [(midnight + timedelta(hours=nth)).astimezone(self.zone).hour for nth in passed]
 
     def _week(self, day: date) -> tuple[int, ...]:
         """Return the recorded week for a day's week; a week left out is replaced by the next good one."""
