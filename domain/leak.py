@@ -173,6 +173,8 @@ class LeakDetector:
         for slot_s, ladder in self._ladders.items():
             if ladder.push(point, step_ms=step_ms, gap_ms=ladder.slot_ms * self.rules.gap_slots_max):
                 changes += self._slot_closed(slot_s, ladder)
+            if changes and not changes[-1].opened:
+                break  # An alarm that closed began every window anew with this read.
         return changes
 
     def _restart(self, point: Point, raw_count: int) -> list[LeakChange]:
@@ -209,7 +211,8 @@ class LeakDetector:
                 continue
             window = sorted(islice(flows, len(flows) - rule.slots, None))
             floor = window[rule.spare_slots]
-            if floor >= self.threshold_ml_per_h(rule, hour):
+            # Most floors are those of a still home: the costly comparison is for the others.
+            if floor >= rule.least_litres_per_h * 1000 and floor >= self.threshold_ml_per_h(rule, hour):
                 steady = self._steady_flows(rule, window, ladder)
                 if len(steady) >= rule.steady_slots:
                     return [self._raise(rule, points[-rule.slots - 1], floor, sum(steady) // len(steady))]

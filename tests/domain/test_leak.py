@@ -85,6 +85,14 @@ def test_a_coarse_dial_neither_hides_a_leak_nor_makes_one(litres_per_count: int)
     assert 0 < _hours_after(opened, LEARNT_H) <= {10: 14, 100: 60}[litres_per_count]
 
 
+def test_a_coarse_dial_read_every_four_hours_clears_like_any_other() -> None:
+    told = [(START + timedelta(hours=4 * n), min(20 * n, 400)) for n in range(40)]
+    # Slots of both lengths are two hours here; the alarm of one closes while the other still waits for this read.
+    rules = LeakRules(rules=tuple(rule for rule in LeakRules().rules if rule.name in ("burst", "continuous")))
+    opened, cleared = _feed(LeakDetector(register(scale=2), rules), told)
+    assert (opened.rule, opened.litres_per_h, cleared.opened) == ("burst", 500, False)
+
+
 def test_evidence_is_exact_and_names_its_reads() -> None:
     use = with_leak(home_litres(24, seed=5), from_h=LEARNT_H, hours=20, litres_per_h=40)
     told = list(reads(use, every_min=15, start_count=99_999_000))
