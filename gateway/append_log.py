@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from domain.errors import ResourceUnavailable
 from domain.reading import StoredRead
 
 if TYPE_CHECKING:
@@ -36,14 +37,22 @@ class Items(Protocol):
 
 
 class AppendLog:
-    """Lines appended to one file, each transaction's in one write."""
+    """Lines appended to one file, each transaction's in one write.
+
+    last    (epoch, append_seq) of the last whole line that was found, None for a new file.
+    raises  ResourceUnavailable when the file cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         existed = path.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        except OSError as error:
+            raise ResourceUnavailable(
+                f"{path}: {error.strerror}. The gateway must be able to write its append log; correct append_log."
+            ) from error
         self.last = self._repair_tail() if existed else None
-        self._existed = existed
 
     def _repair_tail(self) -> tuple[str, int]:
         """Cut off a line that was written in part; return (epoch, append_seq) of the last whole one."""

@@ -21,10 +21,11 @@ from domain.reading import Event, EventKind, ReadFlag
 from drivers.base import Deadline
 from drivers.errors import BadReply, LinkDown, MeterError, NoReply
 from gateway import schedule
+from gateway.explain import explained, reason_of
 from gateway.plans import char_time_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from datetime import datetime
 
     from domain.ids import MeterId
@@ -106,7 +107,7 @@ class Search:
         """End the results, with an error or as complete."""
         self._results.put(error)
 
-    def results(self) -> Iterator[ScanResult]:
+    def results(self) -> Generator[ScanResult, None, None]:
         """Yield results as they come; raises the scan's error. Closing it ends the scan."""
         try:
             while (result := self._results.get()) is not None:
@@ -185,9 +186,19 @@ class BusOwner:
     def read_now(self, target: MeterTarget, driver: MeterDriver) -> Future[MeterReply]:
         """Read one meter before the next poll. The reads of a meter in the plan are stored, flagged ON_DEMAND."""
 
+        attempts = max(2, self.plan.attempts)
+
         def work(link: Link) -> MeterReply:
             known = target.meter_id in self.plan.targets
-            reply = self._ask(target, driver, link, attempts=max(2, self.plan.attempts), told=known)
+            began_s = self._clock.monotonic()
+            try:
+                reply = self._ask(target, driver, link, attempts=attempts, told=known)
+            except MeterError as error:
+                took_s = self._clock.monotonic() - began_s
+                explained(
+                    error, target.address, bus=self.plan.bus, driver=driver.name, attempts=attempts, took_s=took_s
+                )
+                raise
             if known:
                 self._keep(target, reply, ReadFlag.ON_DEMAND)
                 self._window.flush()
@@ -210,7 +221,14 @@ class BusOwner:
 
     def _run(self) -> None:
         while not self._stopping:
-            wait_s = self.step()
+            try:
+                wait_s = self.step()
+            except Exception:
+                # Unforeseen: the line is opened anew after a pause, and the other buses never notice.
+                log.exception("bus %s: going on after a fault of our own", self.plan.bus.name)
+                self._close()
+                wait_s = self._reopen_pause_s = REOPEN_MAX_S / 2
+                self._reopen_at_s = self._clock.monotonic() + wait_s
             if wait_s is not None:
                 with self._wake:
                     if not self._jobs and not self._searches and not self._stopping:
@@ -476,12 +494,6 @@ class BusOwner:
             meter_id=meter_id,
             detail={"bus": self.plan.bus.name, **detail},
         )
-
-
-def reason_of(error: Exception) -> str:
-    """Return an error's class as a reason code: BadChecksum becomes `bad-checksum`."""
-    name = type(error).__name__
-    return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
 def wait_for(future: Future[Any], timeout_real_s: float) -> Any:

@@ -88,8 +88,8 @@ class CommitWindow:
 
     def stop(self) -> None:
         """Commit what there is and end the thread. A store that fails now is given one more try, not waited for."""
+        self._stopping = True  # not under the lock: whoever waits for a broken store holds it and must see this
         with self._lock:
-            self._stopping = True
             self._filled.notify_all()
         if self._thread.is_alive():
             self._thread.join()

@@ -9,6 +9,8 @@ import json
 import threading
 from typing import Protocol
 
+from domain.errors import HeadwaterError
+
 NAME = "gateway"
 # Rows beyond a snapshot's place are kept for it; this one needs none.
 _NOTHING_TO_REPLAY = 1 << 62
@@ -79,4 +81,8 @@ class Memory:
                 return
             blob = json.dumps(self._facts, sort_keys=True).encode()
             self._changed = False
-        store.save_snapshot(NAME, _NOTHING_TO_REPLAY, blob)
+        try:
+            store.save_snapshot(NAME, _NOTHING_TO_REPLAY, blob)
+        except HeadwaterError:
+            self._changed = True
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError
@@ -57,8 +58,9 @@ class Requests:
         driver = load_driver(driver_for(self._service.config, owner.plan.bus.name, str(asked.get("driver") or "")))
         last = asked.get("last")
         search = owner.scan(driver, first=int(asked.get("first", 1)), last=None if last is None else int(last))
-        for step in search.results():
-            yield describe_step(step)
+        with closing(search.results()) as results:
+            for step in results:
+                yield describe_step(step)
 
 
 def driver_for(config: GatewayConfig, bus: str, name: str) -> str:

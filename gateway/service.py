@@ -21,7 +21,7 @@ from drivers.link import open_link
 from gateway import health, schedule, systemd
 from gateway.append_log import AppendLog
 from gateway.bus import BusOwner
-from gateway.commit import Committed, CommitWindow, committed
+from gateway.commit import Committed, CommitWindow
 from gateway.control import ControlServer
 from gateway.instance import InstanceLock
 from gateway.leak import LeakWatch
@@ -171,21 +171,23 @@ class Service:
     # -- from reads to batches ---------------------------------------------------------------------------------------
 
     def _on_committed(self, what: Committed) -> None:
-        """Follow one transaction, in the order of the store: the log, leak detection, sealing, whoever watches."""
+        """Follow one transaction, in the order of the store. Nothing here may stop the bus that waits for it."""
         if self._append_log is not None:
-            self._append_log.write(self.store.epoch, what.reads)
-        self._tell(what)
-        alarms = self.leaks.feed(what.reads)
-        if alarms:
-            self._tell(committed([], alarms, self.store.append([], alarms)))
-        if what.last_seq:
-            self.leaks.maybe_snapshot(what.last_seq)
-        self.memory.save(self.store)
-
-    def _tell(self, what: Committed) -> None:
+            try:
+                self._append_log.write(self.store.epoch, what.reads)
+            except OSError as error:
+                log.warning("append log: %s; its missing lines follow at the next start", error)
         if self.sending is not None:
             self.sending.committed(what)
         self.live.publish(what)
+        # A window later than its reads. Should it not come to that, the next start replays the reads.
+        self.window.add((), self.leaks.feed(what.reads))
+        try:
+            if what.last_seq:
+                self.leaks.maybe_snapshot(what.last_seq)
+            self.memory.save(self.store)
+        except HeadwaterError as error:
+            log.warning("a snapshot could not be kept: %s", error)
 
     def _on_command(self, command: Command) -> None:
         """Carry out a verified command of the portal. The answers to `read-now` are reads in the urgent stream."""
@@ -252,8 +254,11 @@ class Service:
         step = self.clock.check()
         if step is not None:
             log.warning("the clock was set: %s", dict(step.detail))
-            # In a thread of its own: a stalled disk must not silence the watchdog.
-            threading.Thread(target=self.window.add, args=((), [step]), name="clock-step", daemon=True).start()
+            self._add_event(step)
+
+    def _add_event(self, event: Event) -> None:
+        """Have an event stored, in a thread of its own: a stalled disk must silence neither watchdog nor status."""
+        threading.Thread(target=self.window.add, args=((), [event]), name="control-event", daemon=True).start()
 
     def _keep_health(self) -> None:
         """Write the status every few seconds; now and then sweep what the portal acknowledged long ago."""
@@ -312,7 +317,7 @@ class Service:
             if self.memory.set("disk", "pressed", "yes" if pressed else None) and pressed:
                 log.warning("the disk is nearly full: %s", self._store_facts)
                 detail = {"bytes_free": status.bytes_free, "bytes_used": status.bytes_used}
-                self.window.add((), [self.event(EventKind.DISK_PRESSURE, detail=detail)])
+                self._add_event(self.event(EventKind.DISK_PRESSURE, detail=detail))
         return self._store_facts
 
 

@@ -10,9 +10,7 @@ import click
 from gateway.cli.options import config_option, dial, echo_json, json_option, load
 
 if TYPE_CHECKING:
-    from domain.errors import HeadwaterError
     from drivers.base import MeterReply
-    from drivers.errors import MeterError
     from gateway.config import BusConfig, GatewayConfig
 
 
@@ -62,6 +60,7 @@ def _read_here(config: GatewayConfig, bus: BusConfig, asked: dict[str, Any], att
     """Open the line, which nobody owns, and read."""
     from drivers.base import Deadline
     from drivers.errors import LinkDown, MeterError
+    from gateway.explain import explained
     from gateway.plans import char_time_s
     from gateway.requests import describe_reply, target_for
     from gateway.service import line_of
@@ -83,32 +82,9 @@ def _read_here(config: GatewayConfig, bus: BusConfig, asked: dict[str, Any], att
                 raise
             except MeterError as error:
                 if attempt == attempts:
-                    raise explained(error, asked, bus, driver.name, attempts, clock.monotonic() - began_s) from error
+                    took_s = clock.monotonic() - began_s
+                    explained(error, asked["address"], bus=bus, driver=driver.name, attempts=attempts, took_s=took_s)
+                    raise
     finally:
         link.close()
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def explained(
-    error: MeterError, asked: dict[str, Any], bus: BusConfig, driver: str, attempts: int, took_s: float
-) -> HeadwaterError:
-    """Return a meter's failure in the words of a technician: what was seen at which setting, and what to try."""
-    from drivers.errors import BadReply, NoReply
-    from gateway.schedule import spoken
-
-    tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
-    head = f"meter {asked['address']} ({driver})"
-    scan = f"Try: headwater gateway scan --bus {bus.name}"
-    if isinstance(error, NoReply):
-        seen = f"{len(error.seen)} bytes seen at {bus.line}"
-        noise = f": {error.seen[:24].hex(' ')}. Check baud rate, parity and wiring." if error.seen else "."
-        text = f"{head}  no reply in {spoken(took_s)}, {tries}; {seen}{noise}  {scan}"
-        return NoReply(text, meter_id=error.meter_id, seen=error.seen)
-    if isinstance(error, BadReply):
-        text = (
-            f"{head}  damaged or unusable reply, {tries}: {error}; {len(error.reply)} bytes seen at {bus.line}"
-            f"{': ' + error.reply[:24].hex(' ') if error.reply else ''}.  Check wiring, termination and two meters "
-            f"on one address. {scan}"
-        )
-        return BadReply(text, meter_id=error.meter_id, reply=error.reply)
-    return error

@@ -34,30 +34,21 @@ def status(meters: bool, config_path: Path | None, as_json: bool) -> None:
 
 
 def _last_known(config: GatewayConfig) -> dict[str, Any]:
-    """Return what the stopped service wrote last, with the backlog that its store holds now."""
-    from buffer.store import Store
+    """Return what a stopped or killed service wrote last. Its store is left alone: a starting service wants it."""
     from gateway import health
     from gateway.errors import GatewayNotRunning
-    from gateway.service import STORE_NAME
 
-    folder = config.collector.data_dir
-    facts = health.read_status(folder)
-    path = folder / STORE_NAME
-    if facts is None or not path.exists():
-        raise GatewayNotRunning(f"no gateway ever ran in {folder}; start it with: headwater gateway run --config FILE")
-    if facts.get("state") == "stopped":
-        return facts
-    # Killed: what it wrote last may be older than its store.
-    with Store.open(path, clock=config.collector.make_clock()) as store:
-        known = store.status()
-        facts["backlog"] = health.describe_backlog(known)
-        facts["store"] = {**facts["store"], **health.describe_store(known)}
+    facts = health.read_status(config.collector.data_dir)
+    if facts is None:
+        raise GatewayNotRunning(
+            f"no gateway ever ran in {config.collector.data_dir}; start it with: headwater gateway run --config FILE"
+        )
     return facts
 
 
 def _lines(facts: dict[str, Any], *, meters: bool) -> list[str]:
     store, backlog, uplink, clock = facts["store"], facts["backlog"], facts["uplink"], facts["clock"]
-    running = f"running as process {facts['pid']}" if facts["running"] else "NOT RUNNING; this is what it knew last"
+    running = f"running as process {facts['pid']}" if facts["running"] else _not_running(facts)
     waiting = backlog["unsent_items"] + backlog["unacked_items"]
     lines = [
         f"collector {facts['collector']}  {running}",
@@ -83,6 +74,14 @@ def _lines(facts: dict[str, Any], *, meters: bool) -> list[str]:
         lines += ["", table(rows)]
     lines += ["", *(f"  ! {fault}" for fault in facts["faults"])] if facts["faults"] else ["", "  no faults"]
     return lines
+
+
+def _not_running(facts: dict[str, Any]) -> str:
+    from gateway import health
+    from gateway.schedule import spoken
+
+    how = "stopped cleanly" if facts["state"] == "stopped" else "ended without a word"
+    return f"NOT RUNNING: {how}, this is from {spoken(max(0.0, health.age_s(facts)))} ago"
 
 
 def _meter_row(bus: str, meter: dict[str, Any]) -> list[str]:

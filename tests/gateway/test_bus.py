@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from domain.clock import Clock
 from domain.errors import ResourceUnavailable
 from domain.ids import MeterId
 from domain.reading import EventKind, ReadFlag, ReadQuality, Reason
-from drivers.base import MeterReply, MeterTarget
+from drivers.base import Link, MeterReply, MeterTarget, ScanResult
 from drivers.errors import BadChecksum, BadFrame, LinkDown, NoReply
-from gateway.bus import reason_of, wait_for
+from gateway.bus import wait_for
+from gateway.explain import reason_of
 from gateway.memory import Memory
 from tests.gateway.fakes import Answer, Bench, FakeLink, reply
 
@@ -126,7 +130,7 @@ def test_another_meter_is_kept_under_the_identity_that_answered_and_told_once() 
 
 def test_a_meters_complaint_is_an_event_when_it_changes() -> None:
     bench = Bench(meters=1)
-    alarms = ("low-battery",)
+    alarms: tuple[str, ...] = ("low-battery",)
 
     def answer(target: MeterTarget) -> MeterReply:
         bench.hand.advance(0.5)
@@ -201,6 +205,52 @@ def test_a_job_on_a_missing_line_is_told_why() -> None:
     bench.run(10)
     with pytest.raises(ResourceUnavailable, match="no such device"):
         wait_for(future, 0)
+
+
+def test_a_scan_goes_on_between_polls_and_delays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(meters=2, every_s=10)
+
+    def steps(link: Link, *, clock: Clock, first: int = 1, last: int | None = None) -> Iterator[ScanResult]:
+        for step in range(1, 21):
+            clock.sleep(1.0)
+            yield ScanResult(str(step), step == 7, step, 20)
+
+    monkeypatch.setattr(bench.driver, "scan", steps)
+    search = bench.owner.scan(bench.driver)
+    bench.run(60)
+    assert [result.address for result in search.results() if result.found] == ["7"]
+    rounds = [at for name, at in bench.driver.asked if name == "M0"]
+    assert all(at % 10 <= 1.5 for at in rounds)
+    assert len(rounds) == 6
+
+
+def test_a_scan_that_nobody_waits_for_any_more_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(meters=1)
+    stepped: list[int] = []
+
+    def steps(link: Link, *, clock: Clock, first: int = 1, last: int | None = None) -> Iterator[ScanResult]:
+        for step in range(1, 101):
+            stepped.append(step)
+            clock.sleep(1.0)
+            yield ScanResult(str(step), False, step, 100)
+
+    monkeypatch.setattr(bench.driver, "scan", steps)
+    results = bench.owner.scan(bench.driver).results()
+    bench.run(5)
+    assert next(results).address == "1"
+    results.close()
+    bench.run(300)
+    assert len(stepped) < 10
+    assert bench.owner.state.busy_with == ""
+
+
+def test_a_scan_on_a_missing_line_is_told_why() -> None:
+    bench = Bench(meters=1)
+    bench.line_fault = ResourceUnavailable("/dev/ttyX: no such device")
+    search = bench.owner.scan(bench.driver)
+    bench.run(5)
+    with pytest.raises(ResourceUnavailable, match="no such device"):
+        next(search.results())
 
 
 def test_a_job_that_nobody_waits_for_any_more_is_not_done() -> None:

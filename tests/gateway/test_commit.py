@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from domain.clock import SystemClock
-from domain.reading import RegisterRead
+from domain.reading import Event, RegisterRead
 from drivers.base import MeterReply
 from gateway import commit
 from gateway.commit import Committed, CommitWindow
@@ -20,9 +21,9 @@ def a_read(count: int) -> RegisterRead:
     return found.reads[0]
 
 
-def until(condition: object, *, seconds: float = 5) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 5) -> None:
     ends = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < ends
         time.sleep(0.01)
 
@@ -59,7 +60,12 @@ def test_a_store_that_fails_holds_the_bus_up_and_nothing_is_lost(
     monkeypatch.setattr(commit, "RETRY_REAL_S", 0.02)
     window = CommitWindow(store.append, clock=SystemClock(), on_committed=lambda _: None)
     store.broken = OSError("no space left on device")
-    bus = threading.Thread(target=lambda: (window.add([a_read(1)]), window.flush()))
+
+    def round_of_one() -> None:
+        window.add([a_read(1)])
+        window.flush()
+
+    bus = threading.Thread(target=round_of_one)
     bus.start()
     until(lambda: window.counters.failures > 3)
     assert bus.is_alive()
@@ -78,6 +84,35 @@ def test_stopping_over_a_broken_store_ends(store: FakeStore, monkeypatch: pytest
     store.broken = OSError("no space left on device")
     window.stop()
     assert store.reads == []
+
+
+def test_stopping_ends_a_bus_that_waits_for_a_broken_store(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "RETRY_REAL_S", 0.02)
+    window = CommitWindow(store.append, clock=SystemClock(), on_committed=lambda _: None)
+    store.broken = OSError("no space left on device")
+    window.add([a_read(1)])
+    bus = threading.Thread(target=window.flush)
+    bus.start()
+    until(lambda: window.counters.failures > 3)
+    window.stop()
+    bus.join(5)
+    assert not bus.is_alive()
+
+
+def test_what_no_batch_could_carry_is_left_out_and_the_rest_is_kept(store: FakeStore) -> None:
+    whole = store.append
+
+    def picky(reads: Sequence[RegisterRead], events: Sequence[Event] = ()) -> list[int | None]:
+        if any(read.raw_count == 2 for read in reads):
+            raise ValueError("a count that no batch could carry")
+        return whole(reads, events)
+
+    told: list[Committed] = []
+    window = CommitWindow(picky, clock=SystemClock(), on_committed=told.append)
+    window.add([a_read(1), a_read(2), a_read(3)])
+    window.flush()
+    assert [stored.read.raw_count for stored in told[0].reads] == [1, 3]
+    assert window.counters.left_out == 1
 
 
 def test_refused_duplicates_are_counted_and_not_told() -> None:

@@ -69,7 +69,7 @@ def test_a_killed_gateway_loses_nothing_it_logged_and_repeats_nothing(street: St
     for _ in range(4):
         gateway.start()
         before = len(gateway.appended())
-        until(lambda before=before: len(gateway.appended()) > before, what="a read")
+        until(lambda: len(gateway.appended()) > before, what="a read")  # noqa: B023
         time.sleep(rng.uniform(0, 0.5))
         gateway.kill()
     with gateway.running():

@@ -117,7 +117,7 @@ def test_usage_is_exact(portal: Portal) -> None:
         (500, b"<html>", PortalError, "answered 500"),
         (200, b"<html>", PortalError, "no answer of a portal"),
         (200, {"id": 7}, PortalError, "not what this version understands"),
-        (200, {**ME, "service_points": [{**ME["service_points"][0], "id": 3}]}, PortalError, "understands"),  # type: ignore[index, dict-item]
+        (200, {**ME, "service_points": [{**ME["service_points"][0], "id": 3}]}, PortalError, "understands"),  # type: ignore[index]
     ],
 )
 def test_each_bad_answer_has_its_class_and_the_portals_words(
