@@ -82,6 +82,7 @@ class Consumer:
         """Serve until `stop`; survives a broker or a database that is away, however long."""
         parts = urlsplit(settings.BROKER_URL)
         assert parts.hostname is not None
+        _LOG.info("ingest starts; broker %s:%s", parts.hostname, parts.port)
         # Connecting happens in paho's thread, which also repeats it: the broker may come up later than we do.
         self._client.connect_async(parts.hostname, parts.port or 8883, keepalive=_KEEPALIVE_S)
         self._client.loop_start()

@@ -1,0 +1,111 @@
+"""A whole portal of its own in a temporary folder, run as real processes, with a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.broker import free_port, nats_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DEADLINE_S = 60.0
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    """Wait until something is true; an AssertionError names it when it never becomes so."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.05)
+
+
+def _own_database(folder: Path) -> str:
+    """The URL of a fresh database: on the server of DATABASE_URL when that is PostgreSQL, else a SQLite file."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        return f"sqlite:///{folder / 'portal.sqlite3'}"
+    import psycopg
+
+    name = f"portal_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@dataclass
+class Portal:
+    """One portal: its folder, environment and processes."""
+
+    folder: Path
+    broker_port: int = field(default_factory=free_port)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "DJANGO_"))},
+            "DATABASE_URL": _own_database(self.folder),
+            "HEADWATER_PORTAL_DIR": str(self.folder),
+            "HEADWATER_DEMO": "True",
+            "HEADWATER_BROKER_URL": f"mqtts://127.0.0.1:{self.broker_port}",
+        }
+
+    def command(self, *arguments: str, code: int = 0) -> Any:
+        """Run a `headwater portal` command with --json; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "headwater", "portal", *arguments, "--json"],
+            env=self.environment, capture_output=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr.decode()
+        text = (done.stdout if code == 0 else done.stderr).decode()
+        return [json.loads(line) for line in text.splitlines()] if arguments[0] == "reads" else json.loads(text)
+
+    def python(self, program: str, *arguments: str) -> str:
+        """Run a program with this portal's Django; return what it printed."""
+        start = "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'portal.config.settings'; import django; django.setup()\n"
+        done = subprocess.run(
+            [sys.executable, "-c", start + program, *arguments],
+            env=self.environment, capture_output=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def start(self, *arguments: str, program: str | None = None) -> subprocess.Popen[bytes]:
+        """Start a long-running `headwater portal` command, or a program in its place; its log is in the folder."""
+        what = ["-m", "headwater", "portal", *arguments] if program is None else ["-c", program]
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, *what], env=self.environment, stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def log(self, name: str) -> str:
+        """Return what a command has logged so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def start_broker(self) -> subprocess.Popen[bytes]:
+        """Start NATS with the configuration of the collectors that are enrolled now."""
+        config = self.folder / "nats.conf"
+        self.command("broker-config", "--kind", "nats", "--out", str(config))
+        server = nats_server()
+        assert server is not None
+        with (self.folder / "nats.log").open("ab") as log:
+            process = subprocess.Popen([server, "-c", str(config)], stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
