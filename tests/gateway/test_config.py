@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +166,17 @@ def test_an_unknown_bus_is_told_with_the_ones_there_are(folder: Path) -> None:
     config = load(folder, GOOD)
     with pytest.raises(ConfigError, match="buses: riser, net"):
         config.bus("main")
+
+
+def test_the_reference_page_has_every_key_and_its_example_is_good(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "collector-toml.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    config = load(tmp_path, example, key_files=False)
+    assert [meter.driver for meter in config.meters] == ["mbus", "modbus-tcp"]
+    sections = (
+        gateway_config.CollectorConfig, gateway_config.PortalConfig, gateway_config.PollConfig,
+        gateway_config.BusConfig, gateway_config.MeterConfig,
+    )  # fmt: skip
+    for section in sections:
+        for field in fields(section):
+            assert f"`{field.name}`" in page, field.name
