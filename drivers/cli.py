@@ -66,13 +66,13 @@ def decode_mbus(frame: tuple[str, ...], as_json: bool) -> None:
 @click.option("--start", type=int, help="Address of the first word, as the map counts.  [default: the total's]")
 @_json_option
 def decode_modbus(registers: tuple[str, ...], map_name: str, start: int | None, as_json: bool) -> None:
-    """Decode register words by a register map: hex digits, or words as 0x1234 or decimal; - for standard input.
+    """Decode register words by a register map: 1234 is hex, as is 12 34; 0x12 and 18 are words; - for standard input.
 
     A whole RTU reply (its CRC fits) is taken as such. Every value of the map that lies in the words is printed.
     """
     from drivers.modbus_decode import decode_words, words_of
 
-    text = click.get_text_stream("stdin").read() if registers == ("-",) else " ".join(registers)
+    text = sys.stdin.read() if registers == ("-",) else " ".join(registers)
     try:
         words = words_of(text)
     except ValueError as error:
@@ -111,7 +111,7 @@ def _frame_bytes(arguments: tuple[str, ...]) -> bytes:
         if not re.fullmatch(r"[0-9A-Fa-f]*", text):
             raise click.UsageError("a frame is given as hex digits, or - for standard input")
     else:
-        data: bytes = click.get_binary_stream("stdin").read()
+        data: bytes = sys.stdin.buffer.read()
         text = _NOT_HEX.sub("", data.decode("latin-1"))
         if not re.fullmatch(r"[0-9A-Fa-f]*", text):
             return data

@@ -50,8 +50,8 @@ def _try(link: Link, clock: Clock, prefix: str, step: int) -> tuple[ScanResult, 
         frame = master.request(short_frame(REQ_UD2 | FCB, ADDRESS_SELECTED))
         straggler = link.receive(1, master.deadline.within(_STRAGGLER_CHARS * char_time_s + SCAN_ADAPTER_S))
         header = decode_telegram(frame).header
-    except NoReply:
-        return nobody, False
+    except NoReply as error:
+        return nobody, bool(error.seen)
     except BadReply as error:
         if len(prefix) < _DIGITS:
             return nobody, True

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LAST_UNIT = 247
 SCAN_ANSWER_S = 0.2
+# How long the exchange that only wakes a meter is waited for.
+WAKE_UP_S = 0.2
 _TYPICAL_ANSWER_S = 0.05
 _REQUEST_BYTES, _REPLY_BYTES = 8, 5
 NO_VALID_TOTAL = "no_valid_total"
@@ -69,12 +71,11 @@ class ModbusDriver:
         """Return the usual seconds of one read: every request, its reply and the silences around them."""
         register_map = map_of(target)
         silence_s = max(FIXED_SILENCE_S, register_map.silence_chars * char_time_s) if char_time_s else 0.0
-        spans = plan_spans(register_map)
-        lengths = [span.count for span in spans] + [spans[0].count] * register_map.wake_up
-        return sum(
-            (_REQUEST_BYTES + _REPLY_BYTES + 2 * count) * char_time_s + 2 * silence_s + _TYPICAL_ANSWER_S
-            for count in lengths
+        requests_s = sum(
+            (_REQUEST_BYTES + _REPLY_BYTES + 2 * span.count) * char_time_s + 2 * silence_s + _TYPICAL_ANSWER_S
+            for span in plan_spans(register_map)
         )
+        return requests_s + register_map.wake_up * (_REQUEST_BYTES * char_time_s + WAKE_UP_S)
 
     def timeout_s(self, target: MeterTarget, *, char_time_s: float) -> float:
         """Return the seconds of the slowest read that still is one: every answer at the last moment."""
@@ -144,10 +145,13 @@ def _read_words(
 def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int) -> None:
     """Wake the meter with an exchange whose outcome does not count."""
     first = plan_spans(register_map)[0]
+    answer_s, master.answer_s = master.answer_s, WAKE_UP_S
     try:
         master.read_registers(unit, register_map.function, first.address - register_map.address_base, 1)
     except (NoReply, BadReply):
         return
+    finally:
+        master.answer_s = answer_s
 
 
 def _reply(
@@ -264,16 +268,19 @@ def _as_meter_id(identity: str) -> str:
 
 
 def _knock(master: ModbusMaster, unit: int) -> tuple[bool, str]:
-    """Return whether anything answers at a unit, and how."""
-    try:
-        master.read_registers(unit, 3, 0, 1)
-    except ApplicationError as error:
-        return True, error.name
-    except NoReply:
-        return False, ""
-    except BadReply as error:
-        return True, f"answers, but: {error}"
-    return True, "holding registers"
+    """Return whether anything answers at a unit, and how; RTU meters are asked twice, the first may wake one."""
+    for _ in range(2 if master.rtu else 1):
+        try:
+            master.read_registers(unit, 3, 0, 1)
+        except ApplicationError as error:
+            # Exceptions 10 and 11 come from a TCP gateway whose line is silent.
+            return error.code not in (10, 11), error.name
+        except NoReply:
+            continue
+        except BadReply as error:
+            return True, f"answers, but: {error}"
+        return True, "holding registers"
+    return False, ""
 
 
 def _recognise(master: ModbusMaster, unit: int) -> str | None:

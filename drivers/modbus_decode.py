@@ -11,15 +11,17 @@ from drivers.modbus_map import TOTALS, MapRegister, RegisterMap, load_map
 
 
 def words_of(text: str) -> list[int]:
-    """Return the register words in a text: contiguous hex bytes (perhaps a whole RTU reply), or separate words.
+    """Return the register words in a text.
 
-    Tokens of four hex digits in a row are hex bytes; words are 0x1234 or decimal. raises ValueError for neither.
+    Tokens of two hex digits each are bytes and of four (or 8, 12, ...) words in hex, together perhaps a whole RTU
+    reply; tokens of any other length are words as 0x1234 or decimal. raises ValueError for neither.
     """
     tokens = re.split(r"[\s,;]+", text.strip())
-    hexadecimal = all(re.fullmatch(r"[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4})+", token) for token in tokens)
-    single = len(tokens) == 1 and re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", tokens[0])
-    if single or (hexadecimal and (len(tokens) == 1 or not all(token.isdecimal() for token in tokens))):
-        return _words_of_bytes(bytes.fromhex("".join(tokens)))
+    for pattern in (r"[0-9A-Fa-f]{2}", r"(?:[0-9A-Fa-f]{4})+"):
+        if all(re.fullmatch(pattern, token) for token in tokens):
+            return _words_of_bytes(bytes.fromhex("".join(tokens)))
+    if len(tokens) == 1 and re.fullmatch(r"(?:[0-9A-Fa-f]{2}){7,}", tokens[0]):
+        return _words_of_bytes(bytes.fromhex(tokens[0]))
     try:
         words = [int(token, 16) if token.lower().startswith("0x") else int(token) for token in tokens]
     except ValueError:
