@@ -8,13 +8,15 @@ import os
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from buffer.errors import StoreDamaged, StoreError, StoreFull, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_T = TypeVar("_T")
 
 PAGE_BYTES = 4096
 WAL_PAGES = 1000
@@ -82,12 +84,12 @@ class Database:
     def write(self, *, from_reserve: bool = False) -> Iterator[sqlite3.Connection]:
         """Run the body in one durable transaction: committed when it returns, undone when it raises.
 
-        from_reserve  for acks and deletes: may use the room that appends may not.
+        from_reserve  for acks and deletes: may use the part of the bound that appends may not.
         raises        StoreError and its branches instead of sqlite3.Error.
         """
         with self._lock:
             if from_reserve:
-                self._make_room()
+                self._bound(self._most_pages + RESERVE_BYTES // PAGE_BYTES)
             elif not self._has_room():
                 raise StoreFull(f"the disk under {self.path} is full: it drains once the portal acknowledges")
             try:
@@ -103,13 +105,20 @@ class Database:
             return True
         return int(self.connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES >= RESERVE_BYTES
 
-    def _make_room(self) -> None:
-        """Let the next transaction use what is reserved, within the store's bound and on the disk."""
-        self._bound(self._most_pages + RESERVE_BYTES // PAGE_BYTES)
-        if self.reserve_kept:
-            disk = os.statvfs(self.path.parent)
-            if disk.f_bavail * disk.f_frsize < RESERVE_BYTES // 2:
-                self.release_reserve()
+    def change(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run what has to be possible on a full disk: acks, sealing, deletes; if need be in the room kept for it."""
+        try:
+            with self.write(from_reserve=True) as db:
+                return work(db)
+        except StoreFull:
+            if not self.reserve_kept:
+                raise
+            # Only now: whatever is given back to a full disk, somebody else may take.
+            self.release_reserve()
+            with contextlib.suppress(StoreFull), self.read() as db:
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self.write(from_reserve=True) as db:
+                return work(db)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -199,6 +208,8 @@ def connect(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA temp_store=MEMORY")
+        # Debian's SQLite overwrites what it deletes, page by page: that is flash wear, and room that a full disk lacks.
+        connection.execute("PRAGMA secure_delete=OFF")
         connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
     except sqlite3.Error:
         connection.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from buffer import streams
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from buffer.database import Database
 
-_ROWS_AT_ONCE = 5_000
+_ROWS_AT_ONCE = 2_000
 """Rows deleted in one transaction: a bus that wants to append waits no longer than that takes."""
 _BATCHES_AT_ONCE = 100
 
@@ -112,27 +113,37 @@ def _row_cut(db: sqlite3.Connection, settled_before_us: int) -> int:
 
 def _delete_rows(database: Database, table: str, cut: int, append_floor: int) -> int:
     """Delete the rows of a table up to an append_seq, in small transactions."""
-    deleted = 0
     chunk = f"SELECT append_seq FROM {table} WHERE append_seq <= ? ORDER BY append_seq LIMIT {_ROWS_AT_ONCE}"  # noqa: S608
+
+    def delete(db: sqlite3.Connection, last: int) -> int:
+        streams.raise_append_floor(db, append_floor)
+        return db.execute(f"DELETE FROM {table} WHERE append_seq <= ?", (last,)).rowcount  # noqa: S608
+
+    deleted = 0
     while True:
-        with database.write(from_reserve=True) as db:
+        with database.read() as db:
             last = db.execute(f"SELECT MAX(append_seq) FROM ({chunk})", (cut,)).fetchone()[0]  # noqa: S608
-            if last is None:
-                return deleted
-            streams.raise_append_floor(db, append_floor)
-            deleted += db.execute(f"DELETE FROM {table} WHERE append_seq <= ?", (last,)).rowcount  # noqa: S608
+        if last is None:
+            return deleted
+        deleted += database.change(partial(delete, last=last))
 
 
 def _delete_batches(database: Database, which: str, most: int | None) -> int:
     """Delete acknowledged batches, oldest first, in small transactions."""
+
+    def delete(db: sqlite3.Connection, refs: list[tuple[int]]) -> None:
+        db.executemany("DELETE FROM batch_bytes WHERE ref = ?", refs)
+        db.executemany("DELETE FROM batch WHERE ref = ? AND state = 1", refs)
+
     deleted = 0
     while most is None or deleted < most:
         count = _BATCHES_AT_ONCE if most is None else min(_BATCHES_AT_ONCE, most - deleted)
-        refs = f"SELECT ref FROM batch WHERE state = 1 AND {which} ORDER BY ref LIMIT {count}"  # noqa: S608
-        with database.write(from_reserve=True) as db:
-            db.execute(f"DELETE FROM batch_bytes WHERE ref IN ({refs})")  # noqa: S608
-            gone = db.execute(f"DELETE FROM batch WHERE ref IN ({refs})").rowcount  # noqa: S608
-        if not gone:
+        with database.read() as db:
+            refs = db.execute(
+                f"SELECT ref FROM batch WHERE state = 1 AND {which} ORDER BY ref LIMIT {count}"  # noqa: S608
+            ).fetchall()
+        if not refs:
             break
-        deleted += gone
+        database.change(partial(delete, refs=refs))
+        deleted += len(refs)
     return deleted

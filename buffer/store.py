@@ -9,6 +9,7 @@ Retention (buffer/retention.py) touches nothing but what is acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -245,7 +246,7 @@ class Store:
             request = SealRequest(batch_id, place.last_hash, previous, self._clock.now(), reads, events)
             data = encode(request)
             digest = hashlib.sha256(data).digest()
-            self._with_reserve(lambda db: streams.insert_batch(db, epoch.ref, request, data, digest))
+            self._database.change(lambda db: streams.insert_batch(db, epoch.ref, request, data, digest))
             self._witness()
         return SealedBatch(batch_id, digest, data, len(reads) + len(events), request.sealed_at)
 
@@ -288,7 +289,7 @@ class Store:
         if state != _SETTLED[committed]:
             now_us = to_us(self._clock.now())
             change = "UPDATE batch SET state = ?, settled_at_us = ?, reason = ? WHERE ref = ?"
-            self._with_reserve(lambda db: db.execute(change, (_SETTLED[committed], now_us, reason or None, ref)))
+            self._database.change(lambda db: db.execute(change, (_SETTLED[committed], now_us, reason or None, ref)))
         return True
 
     def rejected_batches(self) -> list[RejectedBatch]:
@@ -299,7 +300,7 @@ class Store:
     def new_epoch(self, why: str) -> bytes:
         """Begin a new epoch, its sequences at 1: for when the portal holds other batches under our numbers."""
         with self._sealing:
-            self._with_reserve(
+            self._database.change(
                 lambda db: streams.begin_epoch(db, self._entropy(16), why, to_us(self._clock.now()), None)
             )
             with self._database.read() as db:
@@ -322,9 +323,9 @@ class Store:
 
     def use_nonce(self, nonce: bytes, expires_at: datetime) -> bool:
         """Use up the number of a command; returns False when it was used before."""
-        with self._database.write(from_reserve=True) as db:
-            row = (nonce, to_us(expires_at))
-            return db.execute("INSERT OR IGNORE INTO used_nonce VALUES (?, ?)", row).rowcount == 1
+        row = (nonce, to_us(expires_at))
+        insert = "INSERT OR IGNORE INTO used_nonce VALUES (?, ?)"
+        return self._database.change(lambda db: db.execute(insert, row).rowcount == 1)
 
     def sweep(self, *, policy: retention.Policy = retention.DEFAULT, pressure: bool = False) -> retention.SweepResult:
         """Delete what was acknowledged and is older than the policy keeps; under pressure, however young it is."""
@@ -342,23 +343,20 @@ class Store:
         clock = ClockState(machine_boot_id(), monotonic_ns, synchronised=False)
         self.append((), [Event(event_id, kind, self._clock.now(), clock, None, detail)])
 
-    def _with_reserve(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        """Make a change that has to be possible on a full disk, if need be in the room that is kept for it."""
-        try:
-            with self._database.write(from_reserve=True) as db:
-                change(db)
-        except StoreFull:
-            self._database.release_reserve()
-            with self._database.write(from_reserve=True) as db:
-                change(db)
-
     def _witness(self) -> None:
         with self._database.read() as db:
             epoch = streams.newest_epoch(db).epoch
             bulk, urgent = (streams.place_of(db, stream) for stream in Stream)
         through = max(bulk.sealed_through, urgent.sealed_through)
         witness = Witness(epoch, (bulk.last_sequence, urgent.last_sequence), through)
-        witness.save(sidecar(self._database.path, "witness"))
+        where = sidecar(self._database.path, "witness")
+        try:
+            witness.save(where)
+        except OSError:
+            self._database.release_reserve()
+            # A hint that is a batch old is no reason to hold back what is committed.
+            with contextlib.suppress(OSError):
+                witness.save(where)
 
 
 _SELECT_READ = f"SELECT {READ_COLUMNS} FROM read"  # noqa: S608

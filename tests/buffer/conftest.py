@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,12 @@ def reads(first: int, count: int, **options: int) -> list[RegisterRead]:
 def event(name: str, kind: EventKind = EventKind.METER_RETURNED) -> Event:
     clock = ClockState(BOOT, 5, True, START)
     return Event(name, kind, START, clock, MeterId("EFE-00000001"), {"why": "ünïcode", "n": 3, "list": [1, 2]})
+
+
+def fat(first: int, count: int) -> list[Event]:
+    """Return events of 60,000 characters each: they fill a store quickly."""
+    text = "x" * 60_000
+    return [replace(event(f"fat-{n}"), detail={"text": text}) for n in range(first, first + count)]
 
 
 def encode(request: SealRequest) -> bytes:
