@@ -6,7 +6,7 @@
   const STREAM_RETRY_MS = 15000;   // after the server closed the stream for good (signed out, restarted)
   const REFRESH_SPACING_MS = 400;  // reads that come faster share one fetch
   const ANNOUNCE_SPACING_MS = 60000;  // a screen reader hears the headline at most once a minute
-  const COLOURS = { bar: "#005ea2", estimated: "#2378c3", grid: "#e3ebf1", text: "#4a6076", gap: "#71869a" };
+  const COLOURS = { bar: "#005ea2", estimated: "#2378c3", grid: "#e3ebf1", text: "#3b4f63", gap: "#71869a" };
 
   const state = { chart: null, figure: null, rows: [], source: null, retry: 0, lastId: "", timer: 0, refreshedAt: 0,
     announcedAt: 0, announced: "", leak: "" };
