@@ -217,6 +217,9 @@ def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
 
     if as_json:
         click.echo(json.dumps({"host": host, "port": port, "fd": fd}))
+    # uvicorn stops at either signal and then raises it once more: by then it has done its work.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.run(
         "portal.config.asgi:application",
         host=host,

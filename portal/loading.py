@@ -46,7 +46,7 @@ def load(data: Mapping[str, Any]) -> dict[str, int]:
             _at(f"{place}[{number}]", lambda row=row, is_staff=is_staff: _user(row, made, is_staff=is_staff))
     for number, row in enumerate(data.get("premises", ())):
         _at(f"premises[{number}]", lambda row=row: _premise(row, made))
-    return dict(made)
+    return {name: count for name, count in made.items() if count}
 
 
 def _at(place: str, step: Any) -> None:

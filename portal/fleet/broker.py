@@ -120,7 +120,7 @@ def _nats(listener: Listener) -> Mapping[str, str]:
         f"tls {tls}",
         f"max_payload: {MAX_MESSAGE_BYTES}",
         f"jetstream {{ store_dir: {_quoted(listener.state_dir)} }}",
-        f"mqtt {{ host: {_quoted(listener.host)}, port: {listener.port}, ack_wait: 30s, "
+        f"mqtt {{ host: {_quoted(listener.host)}, port: {listener.port}, ack_wait: 10s, "
         f"max_ack_pending: {MAX_IN_FLIGHT}, tls {tls} }}",
         "authorization {",
         "  users = [",

@@ -72,7 +72,7 @@ class Portal:
 
     def python(self, program: str, *arguments: str) -> str:
         """Run a program with this portal's Django; return what it printed."""
-        start = "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'portal.config.settings'; import django; django.setup()\n"
+        start = "import portal.cli\nportal.cli._django()\n"
         done = subprocess.run(
             [sys.executable, "-c", start + program, *arguments],
             env=self.environment, capture_output=True, timeout=DEADLINE_S, check=False,
