@@ -123,7 +123,7 @@ def _record(data: bytes, position: int, dif: int, index: int, msb_first: bool) -
     if number and meaning.factor != 1:
         value = _EXACT.multiply(value, meaning.factor)  # type: ignore[arg-type]
     exponent = meaning.exponent
-    if corrections:
+    if corrections and meaning is not RESERVED:
         value, exponent, more = _corrected(value, exponent, meaning, corrections)
         modifiers += more
     unit, quantity = meaning.unit, meaning.quantity

@@ -1,7 +1,8 @@
 """What a value information field means (EN 13757-3): quantity, normalised unit and factor.
 
 Units are normalised as published decoders write them: Wh, J, W, m^3, m^3/h, deg C, K, s. Codes that the standard
-reserves have the quantity and unit "Reserved" and their value unscaled.
+reserves have the quantity and unit "Reserved" and their number as transmitted; codes that later editions gave to
+electricity and radio alone stay reserved here, as in the published decoders.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _table() -> dict[int, Meaning]:
 
     _primary(powers, durations, plain)
     _extension_fd(powers, durations, plain)
-    _extension_fb(powers, plain)
+    _extension_fb(powers)
     return table
 
 
@@ -131,21 +132,15 @@ def _extension_fd(powers, durations, plain) -> None:  # type: ignore[no-untyped-
     durations(base + 0x68, "Duration since last cumulation", (*_SECONDS[2:], _MONTH_S, _YEAR_S))
     durations(base + 0x6C, "Operating time battery", (*_SECONDS[2:], _MONTH_S, _YEAR_S))
     plain(base + 0x70, "Date and time of battery change", "-", moment=True)
-    plain(base + 0x71, "RF level", "dBm")
-    durations(base + 0x74, "Remaining battery life time", _SECONDS[3:])
 
 
-def _extension_fb(powers, plain) -> None:  # type: ignore[no-untyped-def]
+def _extension_fb(powers) -> None:  # type: ignore[no-untyped-def]
     """Fill in the table that follows VIF FB (EN 13757-3, table 12)."""
     base = EXTENSION_FB
     powers(base + 0x00, 2, "Energy", "Wh", 5)
-    powers(base + 0x02, 2, "Reactive energy", "varh", 3)
     powers(base + 0x08, 2, "Energy", "J", 8)
     powers(base + 0x10, 2, VOLUME, "m^3", 2)
-    powers(base + 0x14, 4, "Reactive power", "var", 0)
     powers(base + 0x18, 2, "Mass", "kg", 5)
-    powers(base + 0x1A, 2, "Relative humidity", "%", -1)
-    plain(base + 0x20, VOLUME, "feet^3")
     powers(base + 0x21, 1, VOLUME, "feet^3", -1)
     powers(base + 0x22, 2, VOLUME, "American gallon", -1)
     powers(base + 0x24, 1, "Volume flow", "American gallon/min", -3)
