@@ -133,11 +133,15 @@ class UplinkStatus:
 
 @dataclass(slots=True)
 class _Flight:
-    """A batch on its way: when to publish its bytes again, and the time-out that follows."""
+    """A batch on its way: when to publish its bytes again, and the time-out that follows.
+
+    overtaken  a later batch was acknowledged first, and this one was published again for it.
+    """
 
     batch: OutgoingBatch
     again_at: float
     timeout_s: float
+    overtaken: bool = False
 
 
 @dataclass(slots=True)
@@ -332,6 +336,7 @@ class Uplink:
             return
         lane = self._lanes[ack.batch_id.stream]
         fresh = lane.flying.pop(ack.batch_id, None) is not None
+        _hasten(lane, ack.batch_id.sequence)
         if any(batch.id == ack.batch_id for batch in lane.waiting):
             lane.waiting = deque(batch for batch in lane.waiting if batch.id != ack.batch_id)
             fresh = True
@@ -356,3 +361,14 @@ class Uplink:
 
     def _count(self, **changes: Any) -> None:
         self._status = replace(self._status, **changes)
+
+
+def _hasten(lane: _Lane, acked_sequence: int) -> None:
+    """Publish again, once and without waiting for the time-out, what a later batch was acknowledged before.
+
+    One collector's messages reach one ingest worker in order, so an earlier batch without an answer was lost on the
+    way: published before the portal's first subscription, for one, when the broker keeps it for nobody.
+    """
+    for flight in lane.flying.values():
+        if flight.batch.id.sequence < acked_sequence and not flight.overtaken:
+            flight.overtaken, flight.again_at = True, -math.inf

@@ -17,9 +17,9 @@ from headwater.cli import main
 KINDS = ("drop-read", "double-batch", "skip-ack")
 
 
-def plant(kind: str) -> None:
-    """Plant one fault in this process. raises ValueError for an unknown kind."""
-    _PLANTS[kind]()
+def plant(side: str, kind: str) -> None:
+    """Plant one fault in this process, if it belongs to its side: `gateway` or `portal`."""
+    _PLANTS.get((side, kind), lambda: None)()
 
 
 def _drop_read() -> None:
@@ -38,8 +38,57 @@ def _drop_read() -> None:
     Store.append = append_but_one  # type: ignore[method-assign]
 
 
-_PLANTS: dict[str, Callable[[], None]] = {"drop-read": _drop_read}
+def _when_django_is_ready(plant_it: Callable[[], None]) -> None:
+    from portal import cli
+
+    ready = cli._serve_checks
+
+    def ready_then_plant() -> None:
+        ready()
+        plant_it()
+
+    cli._serve_checks = ready_then_plant
+
+
+def _double_batch() -> None:
+    def plant_it() -> None:
+        from portal.metering import services
+
+        apply_contents = services.apply_contents
+        calls = 0
+
+        def apply_one_twice(batch: Any, **context: Any) -> None:
+            nonlocal calls
+            apply_contents(batch, **context)
+            calls += 1
+            if calls == 3:
+                apply_contents(batch, **context)
+
+        services.apply_contents = apply_one_twice  # type: ignore[assignment]
+
+    _when_django_is_ready(plant_it)
+
+
+def _skip_ack() -> None:
+    def plant_it() -> None:
+        from portal.ingest import consumer
+
+        apply_batch = consumer.apply_batch  # type: ignore[attr-defined]
+
+        def apply_and_say_nothing(*arguments: Any) -> None:
+            apply_batch(*arguments)
+
+        consumer.apply_batch = apply_and_say_nothing  # type: ignore[attr-defined, assignment]
+
+    _when_django_is_ready(plant_it)
+
+
+_PLANTS: dict[tuple[str, str], Callable[[], None]] = {
+    ("gateway", "drop-read"): _drop_read,
+    ("portal", "double-batch"): _double_batch,
+    ("portal", "skip-ack"): _skip_ack,
+}
 
 if __name__ == "__main__":
-    plant(sys.argv[1])
+    plant(sys.argv[2], sys.argv[1])
     main(sys.argv[2:])

@@ -18,7 +18,7 @@ from typing import Any
 from domain.clock import ScaledClock, SystemClock, clock_from_spec
 from domain.errors import ResourceUnavailable
 from headwater.demo import street_files
-from headwater.demo.processes import Child, free_port, headwater_command, nats_server, run_to_end
+from headwater.demo.processes import Child, free_port, headwater_command, nats_server, run_to_end, tail
 
 Progress = Callable[[str], None]
 
@@ -128,6 +128,9 @@ class System:
         progress("portal ingest and worker")
         self._start_portal("ingest")
         self._start_portal("worker")
+        # A broker keeps nothing for a subscriber it has never seen: the first batches would wait for their resend.
+        ingest = self.children["ingest"]
+        ingest.wait_until(lambda: "ingest ready" in tail(ingest.log), what="ingest did not subscribe")
         for collector in self.collectors:
             progress(f"collector {collector.name} with {len(collector.meters)} meters")
             collector.child.start()

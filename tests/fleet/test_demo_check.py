@@ -42,7 +42,8 @@ def test_a_kill_of_collector_ingest_and_broker_loses_nothing_that_was_stored(tmp
     kills = [argument for name in ("gateway", "ingest", "broker") for argument in ("--kill", name)]
     code, result = check(tmp_path, "--meters", "12", "--seconds", "25", "--every", "3", "--seed", "5", *kills)
     assert (result["lost"], result["duplicated"], result["faults"]) == (0, 0, [])
-    assert all(meter["in_flight_at_kill"] <= 1 for meter in result["meters"])
+    # One reply of one meter may be on its way into one commit; a reply holds at most two registers.
+    assert all(meter["in_flight_at_kill"] <= 2 for meter in result["meters"])
     assert code == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,20 @@ def test_without_a_valid_ack_the_same_bytes_come_again(rig: Rig, fault: str) -> 
     assert status.committed == 1
     assert status.bad_messages == (2 if fault in ("wrong-key", "noise") else 0)
     assert status.unknown_acks == (2 if fault == "wrong-hash" else 0)
+
+
+def test_a_batch_that_a_later_ack_overtook_is_not_left_to_its_time_out(rig: Rig) -> None:
+    rig.portal.fault = lambda batch_id, arrival: "mute" if batch_id.sequence == 1 and arrival == 1 else None
+    rig.portal.start()
+    assert rig.portal.ready.wait(10)
+    rig.store.append(reads(0, 120))
+    patient = rig.new_uplink(replace(QUICK, ack_timeout_s=3600.0, ack_timeout_max_s=3600.0))
+    patient.start()
+    try:
+        wait_for(lambda: rig.backlog() == 0, what="the overtaken batch came again")
+        assert patient.status().resent == 1
+    finally:
+        patient.stop()
 
 
 def test_a_rejected_batch_is_set_aside_and_the_next_ones_go_on(rig: Rig) -> None:
