@@ -187,6 +187,7 @@ class BusOwner:
         """Read one meter before the next poll. The reads of a meter in the plan are stored, flagged ON_DEMAND."""
 
         attempts = max(2, self.plan.attempts)
+        action = self._event(EventKind.TECHNICIAN_ACTION, None, action="read", address=target.address)
 
         def work(link: Link) -> MeterReply:
             known = target.meter_id in self.plan.targets
@@ -199,6 +200,7 @@ class BusOwner:
                     error, target.address, bus=self.plan.bus, driver=driver.name, attempts=attempts, took_s=took_s
                 )
                 raise
+            self._window.add((), [action])
             if known:
                 self._keep(target, reply, ReadFlag.ON_DEMAND)
                 self._window.flush()

@@ -6,6 +6,7 @@ appended, sealed batches keep their bytes, leak detection replays, and buses go 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from gateway import health, schedule, systemd
 from gateway.append_log import AppendLog
 from gateway.bus import BusOwner
 from gateway.commit import Committed, CommitWindow
+from gateway.config import to_toml
 from gateway.control import ControlServer
 from gateway.instance import InstanceLock
 from gateway.leak import LeakWatch
@@ -106,7 +108,7 @@ class Service:
                 log.warning("append log: %d lines that a kill cut off were written late", late)
         self.window.start()
         detail: dict[str, str | int] = {"pid": os.getpid(), "meters": len(self.config.meters)}
-        self.window.add((), [self.event(EventKind.STARTED, detail=detail)])
+        self.window.add((), [self.event(EventKind.STARTED, detail=detail), *self._config_event()])
         self._control.start()
         if self.sending:
             self.sending.start()
@@ -249,6 +251,18 @@ class Service:
         """Return an event of the collector itself, now."""
         event_id = f"{kind.value}-{uuid.uuid4().hex}"
         return Event(event_id, kind, self.clock.now(), self.clock.state(), None, dict(detail or {}))
+
+    def _config_event(self) -> list[Event]:
+        """Return an event when the configuration is another than at the last start, without addresses or paths."""
+        digest = hashlib.sha256(to_toml(self.config).encode()).hexdigest()[:16]
+        if not self.memory.set("config", "digest", digest):
+            return []
+        detail: dict[str, str | int] = {
+            "digest": digest,
+            "buses": len(self.config.buses),
+            "meters": len(self.config.meters),
+        }
+        return [self.event(EventKind.CONFIG_APPLIED, detail=detail)]
 
     def _watch_clock(self) -> None:
         step = self.clock.check()

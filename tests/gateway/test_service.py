@@ -54,7 +54,7 @@ def test_every_meter_is_read_and_what_is_stored_is_what_the_dials_said(street: S
     logged = [(line["meter"], line["append_seq"], line["count"]) for line in gateway.appended()]
     assert logged == [(str(s.read.register.meter_id), s.append_seq, s.read.raw_count) for s in stored]
     kinds = [event.event.kind for event in gateway.events()]
-    assert kinds[0] is EventKind.STARTED
+    assert kinds[:2] == [EventKind.STARTED, EventKind.CONFIG_APPLIED]
     assert kinds[-1] is EventKind.STOPPED
     stopped = json.loads(gateway.run("status", "--json").stdout)
     assert not stopped["running"]
@@ -132,6 +132,31 @@ def test_damaged_replies_are_events_and_a_swapped_meter_is_kept_as_suspect(stree
     said = {(r["meter"], r["count"]) for r in street.replies() if not r["damaged"]}
     for meter in (noisy, cut):
         assert {(meter, item.read.raw_count) for item in reads_of(gateway, meter)} <= said
+
+
+def test_a_late_a_babbling_and_a_noisy_meter_harm_nobody_else(street: Street, tmp_path: Path) -> None:
+    gateway = Gateway(street.config(tmp_path, every_s=10, lines={"mbus-1"}))
+    late, babbler, healthy = (meter["meter_id"] for meter in street.meters("mbus"))
+    try:
+        with gateway.running():
+            for meter, kind in ((late, "slow"), (babbler, "noise")):
+                street.tell(do="fault", meter=meter, kind=kind, on=True)
+            seen = counted(gateway)[healthy]
+            until(lambda: counted(gateway)[healthy] >= seen + 5, what="reads of the healthy meter")
+            street.tell(do="fault", meter=babbler, kind="babble", on=True)
+            time.sleep(2)
+            for meter, kind in ((late, "slow"), (babbler, "noise"), (babbler, "babble")):
+                street.tell(do="fault", meter=meter, kind=kind, on=False)
+            seen = counted(gateway)[healthy]
+            until(lambda: counted(gateway)[healthy] >= seen + 2, what="the line to be good again")
+    finally:
+        for meter, kind in ((late, "slow"), (babbler, "noise"), (babbler, "babble")):
+            street.tell(do="fault", meter=meter, kind=kind, on=False)
+    said = {(r["meter"], r["register"], r["count"]) for r in street.replies()}
+    for item in gateway.stored():
+        if isinstance(item, StoredRead):
+            register = item.read.register
+            assert (str(register.meter_id), str(register.register_id), item.read.raw_count) in said
 
 
 def test_a_technician_reads_scans_and_watches_while_it_polls(street: Street, tmp_path: Path) -> None:
