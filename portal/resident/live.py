@@ -176,8 +176,8 @@ class _Watcher:
     def _new_leak_events(self) -> set[int]:
         """Return the service points of leak events that were not there at the last look."""
         rows = MeterEvent.objects.filter(pk__gt=self._last_event - _EVENTS_BACK, kind__in=_LEAK_KINDS)
-        found = dict(rows.values_list("pk", "meter"))
+        found = dict(rows.values_list("pk", "meter_id"))
         new = {meter for pk, meter in found.items() if pk not in self._events}
         self._events = set(found)
         self._last_event = max([self._last_event, *found])
-        return set(Installation.objects.filter(meter__in=new, end__isnull=True).values_list("service_point", flat=True))
+        return set(Installation.objects.filter(meter_id__in=new, end__isnull=True).values_list("service_point", flat=True))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Max, Min, Prefetch, Q
+from django.db.models import Count, Max, Prefetch, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -44,15 +45,14 @@ def collectors(search: str, page: int) -> Listing:
     rows, more = page_of(found, page)
     streams = (
         StoredBatch.objects.filter(epoch__collector__in=rows)
-        .values("epoch__collector", "epoch", "stream")
-        .annotate(batches=Count("pk"), low=Min("sequence"), high=Max("sequence"))
+        .values_list("epoch__collector_id", "epoch", "stream")
+        .annotate(arrived=Count("pk"), newest=Max("sequence"))
     )
-    batches: dict[int, int] = {}
-    holes: dict[int, int] = {}
-    for stream in streams:
-        collector = stream["epoch__collector"]
-        batches[collector] = batches.get(collector, 0) + stream["batches"]
-        holes[collector] = holes.get(collector, 0) + stream["high"] - stream["batches"]
+    batches: Counter[int] = Counter()
+    holes: Counter[int] = Counter()
+    for collector, _epoch, _stream, arrived, newest in streams:
+        batches[collector] += arrived
+        holes[collector] += newest - arrived  # sequences count from 1 without a gap
     moment = now()
     return Listing(
         _("Collectors"),
@@ -63,8 +63,8 @@ def collectors(search: str, page: int) -> Listing:
                 Cell(row.name),
                 _collector_state(row, quiet=row.last_batch_at is None or moment - row.last_batch_at > QUIET_AFTER),
                 when(row.last_batch_at),
-                count(batches.get(row.pk, 0)),
-                _backlog(holes.get(row.pk, 0)),
+                count(batches[row.pk]),
+                _backlog(holes[row.pk]),
             )
             for row in rows
         ),

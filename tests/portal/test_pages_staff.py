@@ -1,0 +1,81 @@
+"""The staff pages: for staff alone, read-only, and a look at usage leaves its trace."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from portal.core.models import AuditEntry
+from tests.portal.building import NOON, home, person, total
+
+pytestmark = pytest.mark.django_db
+LISTS = ("collectors", "meters", "places", "batches", "refused", "leaks", "events", "audit")
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(person("sam@example.org", is_staff=True))
+    return client
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_are_for_staff_alone(staff: Client, name: str) -> None:
+    home(total(), NOON, user=person())
+    resident, stranger = Client(), Client()
+    resident.force_login(person("resident@example.org"))
+    assert staff.get(f"/staff/{name}/?q=a&page=2").status_code == 200
+    assert resident.get(f"/staff/{name}/").status_code == 403
+    assert stranger.get(f"/staff/{name}/").url.startswith("/accounts/login/")
+    assert staff.post(f"/staff/{name}/").status_code == 405
+
+
+def test_an_unknown_list_is_not_there(staff: Client) -> None:
+    assert staff.get("/staff/secrets/").status_code == 404
+
+
+def test_search_finds_a_place_by_account_address_and_meter(staff: Client) -> None:
+    home(total("EFE-00000001"), NOON, user=person(), address="12 Elm Street", account="1000123")
+    home(total("EFE-00000002"), NOON, address="99 Pine Road")
+    for text in ("1000123", "elm", "EFE-00000001"):
+        page = staff.get("/staff/places/", {"q": text}).content.decode()
+        assert "12 Elm Street" in page
+        assert "99 Pine Road" not in page
+
+
+def test_more_rows_than_a_page_holds_are_on_the_next(staff: Client) -> None:
+    for n in range(53):
+        home(total(f"EFE-{n:08}"), NOON, address=f"{n} Elm Street")
+    first, second = (staff.get(f"/staff/meters/?page={n}").content.decode() for n in (1, 2))
+    assert (first.count("<tr"), second.count("<tr")) == (51, 4)
+    assert "page=2" in first
+    assert "page=1" in second
+
+
+def test_a_look_at_usage_needs_a_reason_and_is_written_down(staff: Client) -> None:
+    service_point, _ = home(total(), NOON - timedelta(days=3), user=person())
+    address = f"/staff/places/{service_point.public_id}/usage/"
+    assert "usage-table" not in staff.get(address).content.decode()
+    for reason in ("", "   x   ", "?" * 300):
+        refused = staff.post(address, {"reason": reason})
+        assert refused.status_code == 422
+        assert 'aria-invalid="true"' in refused.content.decode()
+    assert not AuditEntry.objects.filter(action="usage.look").exists()
+    shown = staff.post(address, {"reason": " caller asked   about the May bill "})
+    assert shown.status_code == 200
+    assert "staff-table" in shown.content.decode()
+    entry = AuditEntry.objects.get(action="usage.look")
+    assert entry.actor is not None
+    assert (entry.actor.email, entry.reason) == ("sam@example.org", "caller asked about the May bill")
+    assert (entry.target_type, entry.target_id) == ("customers.servicepoint", service_point.public_id)
+
+
+def test_a_resident_cannot_look_at_all() -> None:
+    user = person()
+    service_point, _ = home(total(), NOON - timedelta(days=3), user=user)
+    client = Client()
+    client.force_login(user)
+    assert client.post(f"/staff/places/{service_point.public_id}/usage/", {"reason": "just curious"}).status_code == 403
+    assert not AuditEntry.objects.filter(action="usage.look").exists()
