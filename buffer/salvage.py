@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from buffer.database import connect, sidecar
 from buffer.migrate import migrate
 from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, stored_event, stored_read
-from buffer.streams import NO_PREVIOUS
+from buffer.streams import NO_PREVIOUS, SUPERSEDED
 from domain.ids import BatchId, CollectorId, Stream
 from domain.reading import ReadFlag
 
@@ -220,7 +220,8 @@ class _Carrier:
             if data is not None and _is_sound(row, data, epochs):
                 self._copy("batch", _BATCH_COLUMNS, iter([row]))
                 self._copy("batch_bytes", "ref, data", iter([(row[0], data)]))
-                self.covered[row[2]].append((row[7], row[8]))
+                if row[10] != SUPERSEDED:
+                    self.covered[row[2]].append((row[7], row[8]))
                 self.result.batches += 1
             else:
                 complete = False
@@ -292,4 +293,4 @@ def _is_sound(row: tuple[Any, ...], data: bytes, epochs: dict[int, bytes]) -> bo
     except (KeyError, ValueError, TypeError):
         return False
     numbers = all(isinstance(row[column], int) for column in (6, 7, 8, 9, 10))
-    return numbers and row[7] <= row[8] and row[10] in (0, 1, 2) and hashlib.sha256(data).digest() == row[5]
+    return numbers and row[7] <= row[8] and row[10] in (0, 1, 2, SUPERSEDED) and hashlib.sha256(data).digest() == row[5]

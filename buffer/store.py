@@ -267,6 +267,10 @@ class Store:
 
         Its bytes are kept whatever happens. A batch that was acknowledged before stays acknowledged.
         """
+        with self._database.read() as db:
+            found = streams.find_batch(db, batch_id, batch_hash)
+        if found is not None and found[1] == streams.SUPERSEDED:
+            return True
         if not self._settle(batch_id, batch_hash, committed=False, reason=reason):
             return False
         detail: dict[str, str | int | list[int] | list[str]] = {
@@ -297,16 +301,28 @@ class Store:
         with self._database.read() as db:
             return streams.rejected(db)
 
-    def new_epoch(self, why: str) -> bytes:
-        """Begin a new epoch, its sequences at 1: for when the portal holds other batches under our numbers."""
+    def forked(self, batch_id: BatchId, batch_hash: bytes) -> bool:
+        """Begin a new epoch: the portal holds another batch under this one's number, or before it.
+
+        That happens when a whole disk was put back from a copy, witness and all. What this batch and those behind it
+        carry is sealed anew in the new epoch. returns  False when no such batch of the newest epoch is here.
+        """
         with self._sealing:
-            self._database.change(
-                lambda db: streams.begin_epoch(db, self._entropy(16), why, to_us(self._clock.now()), None)
-            )
+            with self._database.read() as db:
+                found = streams.find_batch(db, batch_id, batch_hash)
+            if found is None or found[1] == 1 or batch_id.epoch != self.epoch:
+                return False
+            ref, now_us = found[0], to_us(self._clock.now())
+
+            def begin(db: sqlite3.Connection) -> None:
+                streams.unseal(db, ref, now_us)
+                streams.begin_epoch(db, self._entropy(16), "forked", now_us, None)
+
+            self._database.change(begin)
             with self._database.read() as db:
                 self.epoch = streams.newest_epoch(db).epoch
             self._witness()
-        return self.epoch
+        return True
 
     # Beside the stream of reads
 

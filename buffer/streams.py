@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from domain.reading import StoredEvent, StoredRead
 
 NO_PREVIOUS = bytes(32)
+SUPERSEDED = 3
+"""State of a batch whose items were sealed anew in a later epoch."""
 _BATCH_DETAIL_CHARACTERS = 256 * 1024
 _ON_DEMAND = int(ReadFlag.ON_DEMAND)
 # Answers to a question someone is waiting for travel with the alarms.
@@ -176,6 +178,22 @@ def find_batch(db: sqlite3.Connection, batch_id: BatchId, batch_hash: bytes) -> 
     values = (batch_id.epoch, int(batch_id.stream), batch_id.sequence, str(batch_id.collector), batch_hash)
     row = db.execute(query, values).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+def unseal(db: sqlite3.Connection, batch_ref: int, now_us: int) -> None:
+    """Take this batch and all that wait in the newest epoch out of the way and put the cursors back before them.
+
+    Their bytes stay, as superseded; their rows are still here, as only what is acknowledged goes.
+    """
+    which = "(ref = ? OR state = 0) AND epoch = (SELECT MAX(ref) FROM epoch)"
+    for stream in Stream:
+        first = db.execute(
+            f"SELECT MIN(first_seq) FROM batch WHERE stream = ? AND {which}",  # noqa: S608
+            (int(stream), batch_ref),
+        ).fetchone()[0]
+        if first is not None:
+            db.execute("UPDATE stream SET sealed_through = ? WHERE stream = ?", (first - 1, int(stream)))
+    db.execute(f"UPDATE batch SET state = 3, settled_at_us = ? WHERE {which}", (now_us, batch_ref))  # noqa: S608
 
 
 def rejected(db: sqlite3.Connection) -> list[RejectedBatch]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMMAND_LIFETIME = timedelta(days=7)
+FORKED = frozenset({"conflict", "chain"})
+"""Reasons that say the portal's chain and ours have parted: a disk was put back from a copy, its witness with it."""
 _STREAMS = (Stream.URGENT, Stream.BULK)
 _TICK_S = 0.1
 _URGENT_EVERY_S = 1.0
@@ -86,6 +88,10 @@ class UplinkStore(Protocol):
 
     def rejected(self, batch_id: BatchId, batch_hash: bytes, reason: str) -> bool:
         """Set a batch aside; returns whether it is known."""
+        ...
+
+    def forked(self, batch_id: BatchId, batch_hash: bytes) -> bool:
+        """Seal anew, in a new epoch, what this batch and those behind it carry; False when there is nothing to do."""
         ...
 
     def use_nonce(self, nonce: bytes, expires_at: datetime) -> bool:
@@ -195,9 +201,10 @@ class Uplink:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
-    def wake(self, stream: Stream = Stream.URGENT) -> None:
-        """Seal what a stream holds now, without waiting for its seal time: an alarm was stored, or we leave."""
-        self._wake[stream].set()
+    def wake(self, stream: Stream | None = None) -> None:
+        """Seal what a stream (or each) holds now, without waiting for its time: an alarm was stored, or we leave."""
+        for one in _STREAMS if stream is None else (stream,):
+            self._wake[one].set()
 
     def status(self) -> UplinkStatus:
         """Return the counters."""
@@ -329,6 +336,13 @@ class Uplink:
         ack = open_ack(payload, collector=self._collector, keys=self._keys)
         if ack.committed:
             known = self._store.acked(ack.batch_id, ack.batch_hash)
+        elif ack.reason_code in FORKED and self._store.forked(ack.batch_id, ack.batch_hash):
+            _log.error(
+                "uplink: the portal holds other batches under our numbers (%s); a new epoch begins", ack.batch_id
+            )
+            self._count(rejected=self._status.rejected + 1, last_ack_at=self._clock.now())
+            self._load_waiting()
+            return
         else:
             known = self._store.rejected(ack.batch_id, ack.batch_hash, ack.reason_code)
         if not known:

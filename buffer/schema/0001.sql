@@ -83,7 +83,7 @@ CREATE TABLE batch (
   first_seq INTEGER NOT NULL,
   last_seq INTEGER NOT NULL,
   sealed_at_us INTEGER NOT NULL,
-  state INTEGER NOT NULL DEFAULT 0,     -- 0 sealed, 1 acked, 2 rejected
+  state INTEGER NOT NULL DEFAULT 0,     -- 0 sealed, 1 acked, 2 rejected, 3 superseded
   settled_at_us INTEGER,
   reason TEXT,
   UNIQUE (epoch, stream, sequence)

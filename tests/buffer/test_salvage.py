@@ -257,9 +257,23 @@ def test_a_witness_that_cannot_be_read_proves_nothing(path: Path, clock: ManualC
             assert store.epoch == old_epoch
 
 
-def test_a_fork_begins_a_new_epoch_by_hand(path: Path, clock: ManualClock) -> None:
+def test_a_fork_seals_anew_in_a_new_epoch(path: Path, clock: ManualClock) -> None:
+    """The whole folder was put back from a copy: only the portal can tell, by refusing what we seal next."""
     old_epoch, sealed = filled(path, clock)
     with Store.open(path, clock=clock) as store:
-        assert store.new_epoch("forked") == store.epoch != old_epoch
-        assert store.unacked(Stream.BULK) == [sealed[2]]
-        assert drained(store)[0]["lasts"] == [3, 0]
+        store.append([], [event("leak", EventKind.LEAK_OPENED)])
+        store.seal(Stream.URGENT, COLLECTOR, encode, max_items=9)
+        assert not store.forked(sealed[0].id, sealed[0].hash), "it is acknowledged"
+        assert not store.forked(sealed[2].id, bytes(32))
+        assert store.forked(sealed[2].id, sealed[2].hash)
+        assert not store.forked(sealed[2].id, sealed[2].hash), "once is enough"
+        assert store.epoch != old_epoch
+        assert [batch for stream in Stream for batch in store.unacked(stream)] == []
+        batches = drained(store)
+        assert batches[0]["lasts"] == [3, 1]
+        sent = sorted(seq for batch in batches for seq in [*batch["reads"], *batch["events"]])  # type: ignore[misc]
+        assert sent == list(range(1001, store.status().last_append_seq + 1))
+        assert [batch.id for batch in store.rejected_batches()] == [sealed[1].id]
+        epoch = store.epoch
+    with Store.open(path, clock=clock) as store:
+        assert store.epoch == epoch

@@ -40,7 +40,7 @@ class FakePortal:
     """Takes batches, "commits" them, then acks.
 
     fault  decides what to do with a batch's n-th arrival: None acks it, "mute" commits without a word, "reject"
-           refuses it, "wrong-key", "wrong-hash" and "noise" answer with what no collector may believe.
+           and "conflict" refuse it, "wrong-key", "wrong-hash" and "noise" answer with what no collector may believe.
     """
 
     broker: Broker
@@ -83,7 +83,7 @@ class FakePortal:
             return
         self.arrivals.append((batch.id, payload))
         fault = self.fault(batch.id, sum(1 for seen, _ in self.arrivals if seen == batch.id))
-        if fault != "reject":
+        if fault not in ("reject", "conflict"):
             before = self.committed.setdefault(batch.id, (payload, batch))
             assert before[0] == payload, f"{batch.id} came with other bytes"
         answer = self.answer(batch.id, payload, fault)
@@ -97,8 +97,8 @@ class FakePortal:
         if fault == "noise":
             return b"\xd2\x84 not an ack"
         digest = bytes(32) if fault == "wrong-hash" else batch_hash(payload)
-        reason = "refused-here" if fault == "reject" else ""
-        ack = Ack(batch_id, digest, fault != "reject", reason, datetime.now(UTC))
+        reason = {"reject": "refused-here", "conflict": "conflict"}.get(fault or "", "")
+        ack = Ack(batch_id, digest, not reason, reason, datetime.now(UTC))
         return sign_ack(ack, SigningKey.generate() if fault == "wrong-key" else self.key)
 
     def append_seqs(self) -> list[int]:

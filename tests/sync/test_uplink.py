@@ -160,6 +160,19 @@ def test_a_rejected_batch_is_set_aside_and_the_next_ones_go_on(rig: Rig) -> None
     assert [stored.event.kind for stored in events] == [EventKind.BATCH_REJECTED]
 
 
+def test_a_chain_that_parted_goes_on_in_a_new_epoch(rig: Rig) -> None:
+    old_epoch = rig.store.epoch
+    rig.portal.fault = lambda batch_id, _n: "conflict" if batch_id.epoch == old_epoch else None
+    rig.portal.start()
+    assert rig.portal.ready.wait(10)
+    rig.store.append(reads(0, 120))
+    rig.uplink.start()
+    wait_for(lambda: rig.backlog() == 0, what="drained in another epoch")
+    assert rig.store.epoch != old_epoch
+    assert rig.portal.append_seqs() == list(range(1, 121))
+    assert rig.store.rejected_batches() == []
+
+
 def test_the_broker_is_killed_and_comes_back_while_reads_go_on(rig: Rig) -> None:
     rig.portal.start()
     rig.uplink.start()
