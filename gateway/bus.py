@@ -12,8 +12,7 @@ import threading
 import uuid
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
@@ -21,16 +20,16 @@ from domain.reading import Event, EventKind, ReadFlag
 from drivers.base import Deadline
 from drivers.errors import BadReply, LinkDown, MeterError, NoReply
 from gateway import schedule
+from gateway.bus_work import BusState, Job, MeterState, Search
 from gateway.explain import explained, reason_of
 from gateway.plans import char_time_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
     from domain.ids import MeterId
     from domain.reading import RegisterRead
-    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget, ScanResult
+    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget
     from gateway.commit import CommitWindow
     from gateway.memory import Memory
     from gateway.plans import BusPlan
@@ -42,80 +41,6 @@ REOPEN_MAX_S = 60.0
 EVIDENCE_BYTES = 512
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class MeterState:
-    """For health and `status`: what is known of one meter."""
-
-    last_read_at: datetime | None = None
-    last_count: int | None = None
-    failures: int = 0
-    last_error: str = ""
-
-
-@dataclass(slots=True)
-class BusState:
-    """For health and `status`: the line and what went over it since the start."""
-
-    state: str = "starting"
-    message: str = ""
-    replies: int = 0
-    no_replies: int = 0
-    bad_replies: int = 0
-    last_round_s: float | None = None
-    busy_with: str = ""
-    meters: dict[str, MeterState] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Job:
-    """Something to do with the open line, before any poll."""
-
-    name: str
-    work: Callable[[Link], Any]
-    future: Future[Any]
-
-
-class Search:
-    """A scan that goes on whenever nobody else needs the line; whoever asked takes its results from a queue.
-
-    begin  makes the steps of the scan from the open line, at the first of them.
-    """
-
-    def __init__(self, begin: Callable[[Link], Iterator[ScanResult]]) -> None:
-        self._begin = begin
-        self._steps: Iterator[ScanResult] | None = None
-        self._results: SimpleQueue[ScanResult | Exception | None] = SimpleQueue()
-        self.cancelled = False
-
-    def step(self, link: Link) -> bool:
-        """Do one step; False when it was the last."""
-        if self.cancelled:
-            return False
-        try:
-            if self._steps is None:
-                self._steps = self._begin(link)
-            result = next(self._steps, None)
-        except Exception as error:  # whoever asked is told; the line goes on
-            self.end(error)
-            return False
-        self._results.put(result)
-        return result is not None
-
-    def end(self, error: Exception | None = None) -> None:
-        """End the results, with an error or as complete."""
-        self._results.put(error)
-
-    def results(self) -> Generator[ScanResult, None, None]:
-        """Yield results as they come; raises the scan's error. Closing it ends the scan."""
-        try:
-            while (result := self._results.get()) is not None:
-                if isinstance(result, Exception):
-                    raise result
-                yield result
-        finally:
-            self.cancelled = True
 
 
 class BusOwner:
@@ -142,7 +67,7 @@ class BusOwner:
         self._reopen_at_s = 0.0
         self._reopen_pause_s = REOPEN_FIRST_S
         self._round_began_s: float | None = None
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._searches: deque[Search] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -174,7 +99,7 @@ class BusOwner:
 
     def submit(self, name: str, work: Callable[[Link], Any]) -> Future[Any]:
         """Have `work` done with the open line before the next poll; the future carries its result or its error."""
-        job = _Job(name, work, Future())
+        job = Job(name, work, Future())
         with self._wake:
             if self._stopping:
                 job.future.set_exception(ResourceUnavailable("the gateway is stopping; ask again when it runs"))
@@ -284,7 +209,7 @@ class BusOwner:
         for search in searches:
             search.end(ResourceUnavailable(self.state.message or "the gateway is stopping"))
 
-    def _take_job(self) -> _Job | None:
+    def _take_job(self) -> Job | None:
         with self._wake:
             return self._jobs.popleft() if self._jobs else None
 
@@ -292,7 +217,7 @@ class BusOwner:
         while (job := self._take_job()) is not None:
             job.future.set_exception(ResourceUnavailable("the gateway is stopping; ask again when it runs"))
 
-    def _do(self, job: _Job) -> None:
+    def _do(self, job: Job) -> None:
         """Do one job; its error goes to whoever asked, and a line that fell is opened again by the next step."""
         if not job.future.set_running_or_notify_cancel():
             return
@@ -496,12 +421,3 @@ class BusOwner:
             meter_id=meter_id,
             detail={"bus": self.plan.bus.name, **detail},
         )
-
-
-def wait_for(future: Future[Any], timeout_real_s: float) -> Any:
-    """Return a job's result. raises ResourceUnavailable when the line has no time for it, or the job's own error."""
-    try:
-        return future.result(timeout_real_s)
-    except TimeoutError:
-        future.cancel()
-        raise ResourceUnavailable("the bus was busy for too long; try again, or see headwater gateway status") from None

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from domain.errors import ConfigError, ResourceUnavailable
-from gateway.config import PortalConfig, broker_fault
+from gateway.config import PortalConfig
+from gateway.config_parse import broker_fault
 from portal_client.client import PortalClient, proof_message
 from portal_client.errors import NotEnrolled
 from sync.signing import SigningKey

@@ -9,7 +9,7 @@ from domain.errors import ConfigError
 from domain.ids import MeterId
 from drivers.base import MeterTarget
 from drivers.registry import load_driver
-from gateway.bus import wait_for
+from gateway.bus_work import wait_for
 from gateway.plans import target_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from gateway import health, schedule, systemd
 from gateway.append_log import AppendLog
 from gateway.bus import BusOwner
 from gateway.commit import Committed, CommitWindow
-from gateway.config import to_toml
+from gateway.config_text import to_toml
 from gateway.control import ControlServer
 from gateway.instance import InstanceLock
 from gateway.leak import LeakWatch

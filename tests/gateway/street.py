@@ -17,7 +17,8 @@ from domain.clock import clock_from_spec
 from domain.ids import CollectorId, MeterId
 from domain.reading import StoredEvent, StoredRead
 from firmware_sim.control import ask
-from gateway.config import BusConfig, CollectorConfig, GatewayConfig, MeterConfig, PollConfig, to_toml
+from gateway.config import BusConfig, CollectorConfig, GatewayConfig, MeterConfig, PollConfig
+from gateway.config_text import to_toml
 
 READY_S = 60.0
 

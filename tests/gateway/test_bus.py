@@ -12,7 +12,7 @@ from domain.ids import MeterId
 from domain.reading import EventKind, ReadFlag, ReadQuality, Reason
 from drivers.base import Link, MeterReply, MeterTarget, ScanResult
 from drivers.errors import BadChecksum, BadFrame, LinkDown, NoReply
-from gateway.bus import wait_for
+from gateway.bus_work import wait_for
 from gateway.explain import reason_of
 from gateway.memory import Memory
 from tests.gateway.fakes import Answer, Bench, FakeLink, reply

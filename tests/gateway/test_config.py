@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import ConfigError
 from gateway import config as gateway_config
+from gateway.config_text import to_toml
 
 GOOD = """
 [collector]
@@ -89,9 +90,9 @@ def test_a_good_file_is_read_with_defaults_and_paths_beside_it(folder: Path) -> 
 
 def test_a_configuration_is_written_out_and_read_back_the_same(folder: Path) -> None:
     config = load(folder, GOOD)
-    assert load(folder, gateway_config.to_toml(config)) == config
+    assert load(folder, to_toml(config)) == config
     odd = replace(config, portal=None, meters=(replace(config.meters[0], model=None, identity='a"b\\c\x7f\n'),))
-    assert load(folder, gateway_config.to_toml(odd)) == odd
+    assert load(folder, to_toml(odd)) == odd
 
 
 def test_all_faults_are_reported_together(folder: Path) -> None:
