@@ -144,6 +144,11 @@ class LeakDetector:
         self._week_from_ms = 0
         self._open: _Open | None = None
 
+    @property
+    def open_alarm(self) -> LeakChange | None:
+        """The alarm that is open now, with its evidence so far; None while there is none."""
+        return None if self._open is None else self._change(self._open, opened=True)
+
     def feed(self, read_at: datetime, raw_count: int, *, seq: int = 0, live: bool = True) -> list[LeakChange]:
         """Take the next read and return what changed.
 

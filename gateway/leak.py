@@ -85,6 +85,21 @@ class LeakWatch:
         events, self._replayed = self._replayed, []
         return events + self._events(stored)
 
+    def open_alarms(self) -> list[dict[str, str | int]]:
+        """Return the leaks that are open now, as a status shows them."""
+        found = [(meter_id, detector.open_alarm) for (meter_id, _), detector in list(self._detectors.items())]
+        return [
+            {
+                "meter": str(meter_id),
+                "rule": alarm.rule,
+                "since": alarm.since.isoformat(),
+                "litres": alarm.litres,
+                "litres_per_h": alarm.litres_per_h,
+            }
+            for meter_id, alarm in found
+            if alarm is not None
+        ]
+
     def maybe_snapshot(self, last_append_seq: int) -> bool:
         """Write a snapshot when the last one is an hour old; return whether one was written.
 

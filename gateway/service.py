@@ -308,6 +308,7 @@ class Service:
                 "synced_since": clock.synced_since.isoformat() if clock.synced_since else None,
             },
             "buses": [health.describe_bus(owner, self.memory) for owner in self.buses],
+            "leaks": self.leaks.open_alarms(),
             **self._describe_store(fresh=state == "stopped"),
             "commit": health.counters(self.window.counters),
             "uplink": self.sending.describe() if self.sending else {"state": "not enrolled"},

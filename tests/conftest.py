@@ -30,6 +30,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the skips by reason, and which of them are failures because this machine must have what they need."""
     for reason, count in sorted(_skips_by_reason(terminalreporter).items()):
         terminalreporter.write_line(f"skipped {count}: {reason}")
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(f"measured: {value}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -42,14 +42,16 @@ def addresses(system: System) -> list[str]:
 
 def state_lines(system: System, restarted: int) -> list[str]:
     """Return the lines of the moving part: what each collector says of itself."""
-    lines = ["  collector      meters  silent      reads   backlog  batches acked  leaks"]
+    lines = ["  collector      meters  silent      reads  backlog  batches acked  leaks"]
     for collector in system.collectors:
         status = collector.status()
-        backlog: dict[str, Any] = status.get("backlog", {})
+        meters = [meter for bus in status.get("buses", ()) for meter in bus["meters"]]
+        backlog, uplink = status.get("backlog", {}), status.get("uplink", {})
+        waiting = backlog.get("unsent_items", 0) + backlog.get("unacked_items", 0)
         lines.append(
-            f"  {collector.name:<13}{len(collector.meters):>8}{status.get('silent_meters', 0):>8}"
-            f"{status.get('reads', 0):>11}{backlog.get('unsent_items', 0):>10}"
-            f"{status.get('batches_acked', 0):>15}{status.get('open_leaks', 0):>7}"
+            f"  {collector.name:<13}{len(collector.meters):>8}{sum(bool(m['silent_since']) for m in meters):>8}"
+            f"{status.get('store', {}).get('last_append_seq', 0):>11}{waiting:>9}"
+            f"{uplink.get('committed', 0):>15}{len(status.get('leaks', ())):>7}"
         )
     clock = system.clock.now().strftime("%Y-%m-%d %H:%M:%S UTC")
     speed = f", {system.options.speed:g} times as fast" if system.options.speed != 1 else ""
