@@ -1,14 +1,16 @@
-"""Every read that the portal holds, from its read tables: what reconciliation compares with the collectors' logs."""
+"""What the portal holds, for comparison with others: every read, the batch that brought it, the batches it misses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from portal.metering.models import Epoch, MeterRegister
+from portal.metering.models import Epoch, MeterRegister, StoredBatch
 from portal.metering.reads import every_read, from_us, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from domain.ids import Stream
 
 
 class HeldRead(TypedDict):
@@ -40,3 +42,26 @@ def held_reads() -> Iterator[HeldRead]:
                 count=read.raw_count,
                 read_at=from_us(read.read_us).isoformat(),
             )
+
+
+def batches_that_brought(epoch: Epoch, append_seq: int) -> list[StoredBatch]:
+    """Return the signed batches in whose range an append_seq lies: one, or one of each stream where ranges interleave.
+
+    Which of the two it is, the batch's own bytes say; nothing about it is stored per read.
+    """
+    return list(
+        StoredBatch.objects.filter(
+            epoch=epoch, first_append_seq__lte=append_seq, last_append_seq__gte=append_seq
+        ).order_by("stream", "sequence")
+    )
+
+
+def holes(epoch: Epoch, stream: Stream) -> list[tuple[int, int]]:
+    """Return the batches that the portal knows to be missing in a stream, as (first, last) sequences."""
+    missing, expected = [], 1
+    stored = StoredBatch.objects.filter(epoch=epoch, stream=int(stream)).order_by("sequence")
+    for sequence in stored.values_list("sequence", flat=True).iterator():
+        if sequence > expected:
+            missing.append((expected, sequence - 1))
+        expected = sequence + 1
+    return missing

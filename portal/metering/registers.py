@@ -8,7 +8,7 @@ from portal.fleet.models import Meter
 from portal.metering.models import MeterRegister
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from domain.ids import MeterId
@@ -36,15 +36,13 @@ def register_rows(registers: Iterable[Register], *, seen_at: datetime) -> dict[R
     A new definition of a register that the office has claimed is claimed too when only its roll-over differs; with
     another unit or scale it waits, because it would show a resident a volume that is ten or a thousand times wrong.
     """
-    wanted = sorted(set(registers), key=lambda r: (r.meter_id, r.register_id, r.unit.value, r.scale, r.modulus or 0))
-    meters = meters_for((register.meter_id for register in wanted), seen_at=seen_at)
-    known = _known(meters)
-    result: dict[Register, int] = {}
-    for register in wanted:
-        row = known.get(_key(register))
-        if row is None:
-            row = _first_sight(meters[register.meter_id], register, known, seen_at)
-        result[register] = row.pk
+    wanted = set(registers)
+    known = _known({register.meter_id for register in wanted})
+    result = {register: row for register in wanted if (row := known.get(_key(register))) is not None}
+    unknown = sorted(wanted - result.keys(), key=_key)
+    meters = meters_for((register.meter_id for register in unknown), seen_at=seen_at)
+    for register in unknown:
+        result[register] = _first_sight(meters[register.meter_id], register, seen_at)
     return result
 
 
@@ -55,20 +53,21 @@ def _key(register: Register) -> _Key:
     return register.meter_id, register.register_id, register.unit.value, register.scale, register.modulus or 0
 
 
-def _known(meters: dict[str, Meter]) -> dict[_Key, MeterRegister]:
-    known: dict[_Key, MeterRegister] = {}
-    by_row = {meter.pk: meter_id for meter_id, meter in meters.items()}
-    rows = list(by_row)
-    for start in range(0, len(rows), _AT_ONCE):
-        for row in MeterRegister.objects.filter(meter__in=rows[start : start + _AT_ONCE]):
-            known[by_row[row.meter_id], row.register_id, row.unit, row.scale, row.modulus or 0] = row
+def _known(meter_ids: Collection[MeterId]) -> dict[_Key, int]:
+    known: dict[_Key, int] = {}
+    wanted = list(meter_ids)
+    for start in range(0, len(wanted), _AT_ONCE):
+        rows = MeterRegister.objects.filter(meter__meter_id__in=wanted[start : start + _AT_ONCE])
+        columns = ("pk", "meter__meter_id", "register_id", "unit", "scale", "modulus")
+        for pk, meter_id, register_id, unit, scale, modulus in rows.values_list(*columns):
+            known[meter_id, register_id, unit, scale, modulus or 0] = pk
     return known
 
 
-def _first_sight(
-    meter: Meter, register: Register, known: dict[_Key, MeterRegister], seen_at: datetime
-) -> MeterRegister:
-    like = [row for key, row in known.items() if key[:4] == _key(register)[:4] and row.claimed]
+def _first_sight(meter: Meter, register: Register, seen_at: datetime) -> int:
+    like = MeterRegister.objects.filter(
+        meter=meter, register_id=register.register_id, unit=register.unit.value, scale=register.scale, claimed=True
+    ).first()
     row, _ = MeterRegister.objects.get_or_create(
         meter=meter,
         register_id=register.register_id,
@@ -76,10 +75,9 @@ def _first_sight(
         scale=register.scale,
         modulus=register.modulus,
         defaults={
-            "claimed": bool(like),
-            "in_usage": like[0].in_usage if like else not register.register_id.startswith("reverse"),
+            "claimed": like is not None,
+            "in_usage": like.in_usage if like else not register.register_id.startswith("reverse"),
             "first_seen_at": seen_at,
         },
     )
-    known[_key(register)] = row
-    return row
+    return row.pk

@@ -15,7 +15,7 @@ from portal.fleet.models import Collector, Meter
 from portal.metering.errors import Overlap
 from portal.metering.events import claim_leak_cases, store_events
 from portal.metering.models import Epoch, Installation, MeterRegister, RefusedBatch, StoredBatch
-from portal.metering.read_rows import insert_recent, lock_states, newest_reads, save_states
+from portal.metering.read_rows import insert_recent, newest_reads, save_states
 from portal.metering.registers import register_rows
 
 if TYPE_CHECKING:
@@ -85,16 +85,24 @@ def apply_contents(batch: Batch, *, epoch: Epoch, received_at: datetime) -> int:
     Called once for each stored batch, in the transaction that stores it (and again only by a rebuild, after the rows
     of the first time are gone). It does not look whether it was called before: that is the stored batch's constraint.
     """
-    registers = register_rows({stored.read.register for stored in batch.reads}, seen_at=received_at)
-    insert_recent(batch.reads, registers=registers, epoch=epoch.pk)
+    rows = _register_ids(batch, received_at)
+    insert_recent(batch.reads, rows, epoch=epoch.pk)
     if batch.events:
         store_events(batch.events, epoch=epoch, received_at=received_at)
-    newest = newest_reads(batch.reads, registers=registers, latest=received_at + _CLOCK_AHEAD)
-    states = lock_states(list(newest))
     # The counter's row is locked from here to the commit, so it is taken as late as can be.
     change_number = bump_change()
-    save_states(newest, states, change_number=change_number)
+    newest = newest_reads(batch.reads, rows, latest=received_at + _CLOCK_AHEAD)
+    save_states(newest, change_number=change_number)
     return change_number
+
+
+def _register_ids(batch: Batch, received_at: datetime) -> list[int]:
+    """Return the MeterRegister id of each read."""
+    # The reads of a decoded batch share their registers, so each is hashed once and then known by its identity.
+    distinct = {id(stored.read.register): stored.read.register for stored in batch.reads}
+    found = register_rows(set(distinct.values()), seen_at=received_at)
+    by_identity = {identity: found[register] for identity, register in distinct.items()}
+    return [by_identity[id(stored.read.register)] for stored in batch.reads]
 
 
 def record_refused(signed: bytes, reason: str, *, topic_collector: str, at: datetime) -> None:

@@ -25,7 +25,7 @@ from portal.metering.models import (
     RegisterState,
     StoredBatch,
 )
-from portal.metering.reconcile import held_reads
+from portal.metering.reconcile import batches_that_brought, held_reads, holes
 from sync import signing
 from sync.batch import encode_payload
 from tests.portal.building import NOON, Box, collector_row, enrolled, event, home, read, total
@@ -88,6 +88,18 @@ def test_order_of_arrival_does_not_matter(box: Box) -> None:
         assert opened(box, apply_batch(signed, box.name, NOON)).committed
     assert sorted(row["count"] for row in held_reads()) == [1000, 1001, 1002, 1003, 1004, 1005]
     assert RegisterState.objects.get().last_count == 1005
+
+
+def test_holes_are_known_and_a_read_leads_to_its_batch(box: Box) -> None:
+    batches = [box.sealed([read(total(), 1000 + n, NOON + timedelta(minutes=n))]) for n in range(7)]
+    for number in (1, 4, 5):
+        apply_batch(batches[number], box.name, NOON)
+    epoch = Epoch.objects.get()
+    assert holes(epoch, Stream.BULK) == [(1, 1), (3, 4)]
+    assert holes(epoch, Stream.URGENT) == []
+    (brought,) = batches_that_brought(epoch, append_seq=5)
+    assert bytes(brought.signed) == batches[4]
+    assert batches_that_brought(epoch, append_seq=3) == []
 
 
 def test_both_streams_share_the_numbering_of_appends(box: Box) -> None:
