@@ -212,7 +212,7 @@ def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
     """Serve the web pages and the API."""
     if fd is None:
         _refuse_taken_port(host, port)
-    _serve_checks()
+    _serve_checks(pages=True)
     import uvicorn
 
     if as_json:
@@ -265,14 +265,18 @@ def rebuild(as_json: bool) -> None:
     _print({"batches": batches}, as_json=as_json, text=f"made anew from {batches} batches")
 
 
-def _serve_checks() -> None:
-    """Make Django ready and refuse what would lose data: no stored key, tables missing, a database that forgets."""
+def _serve_checks(*, pages: bool = False) -> None:
+    """Make Django ready and refuse what would lose data: no stored key, tables missing, a database that forgets.
+
+    pages  whether what only pages need (such as front-end assets) must be in order too.
+    """
     _django()
     from django.core.checks import Error, run_checks
     from django.db import DatabaseError, connection
     from django.db.migrations.executor import MigrationExecutor
 
-    faults = [f"{m.msg} {m.hint or ''}".strip() for m in run_checks() if isinstance(m, Error)]
+    errors = [message for message in run_checks() if isinstance(message, Error)]
+    faults = [f"{m.msg} {m.hint or ''}".strip() for m in errors if pages or m.id == "portal.E001"]
     try:
         faults += [f"{m.msg} {m.hint or ''}" for m in run_checks(databases=["default"]) if m.id and m.id in _DURABILITY]
         executor = MigrationExecutor(connection)

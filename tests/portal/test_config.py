@@ -126,3 +126,21 @@ def test_logs_hold_nothing_personal() -> None:
     code = logging.LogRecord("x", 20, __file__, 1, "code hwc-4g79-j6dd-twrn-t9k9 used", None, None)
     NoPersonalData().filter(code)
     assert code.getMessage() == "code <secret> used"
+
+
+def test_the_reference_page_names_every_setting_and_reason() -> None:
+    import re
+    from pathlib import Path
+
+    from portal.config import environment
+    from portal.ingest.apply import MAX_AHEAD
+    from portal.ingest.errors import REASONS
+
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "portal.md").read_text(encoding="utf-8")
+    source = Path(environment.__file__).read_text(encoding="utf-8")
+    settings = set(re.findall(r"HEADWATER_[A-Z_]+|DATABASE_URL", source))
+    assert set(re.findall(r"^\| `([A-Z_]+)`", page, re.MULTILINE)) == settings
+    documented = dict(re.findall(r"^\| `([a-z-]+)` \| \w+ \| (.+) \|$", page, re.MULTILINE))
+    assert set(documented) == set(REASONS)
+    assert f"{MAX_AHEAD:,}" in documented.pop("too-far-ahead")
+    assert documented == {code: text for code, text in REASONS.items() if code != "too-far-ahead"}
