@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import traceback
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import NoReturn
 
 import click
 
@@ -67,15 +70,37 @@ def root() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command; turn every error that Headwater can name into one message and its exit code.
 
-    With `--json` anywhere on the line the error is one JSON object on standard error.
+    With `--json` anywhere on the line every error, a mistyped command line included, is one JSON object on standard
+    error.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments
     try:
-        root.main(args=arguments, prog_name="headwater")
+        # Outside its stand-alone mode click raises what it would print; what it returns then is the exit code or None.
+        code = root.main(args=arguments, prog_name="headwater", standalone_mode=not as_json)
     except HeadwaterError as error:
-        message = json.dumps(error.as_json()) if "--json" in arguments else str(error)
-        click.echo(message, err=True)
-        sys.exit(error.exit_code)
+        _end(error.as_json() if as_json else str(error), error.exit_code)
+    except click.ClickException as error:
+        wrong = {"error": type(error).__name__, "message": error.format_message(), "permanent": True}
+        _end(wrong, error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _end({"error": "Interrupted", "message": "interrupted", "permanent": False}, 130)
+    except BrokenPipeError:
+        # Whoever read our output has enough. Nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if not as_json:
+            raise
+        unforeseen = {"error": type(error).__name__, "message": str(error), "permanent": False}
+        _end({**unforeseen, "traceback": traceback.format_exc()}, 1)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: dict[str, object] | str, exit_code: int) -> NoReturn:
+    click.echo(message if isinstance(message, str) else json.dumps(message), err=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ from headwater.demo.sabotage import KINDS
 from headwater.demo.system import Options, System
 from headwater.demo.view import Lines, watch
 
+TOILET = "1:60"
+"""The second home's toilet runs at 60 litres an hour, so that there is something to find."""
+
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
@@ -27,10 +30,23 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 @click.option("--meters", default=24, show_default=True, type=click.IntRange(1, 500), help="Meters in the street.")
 @click.option("--collectors", default=2, show_default=True, type=click.IntRange(1, 8))
 @click.option("--seed", default=1, show_default=True, help="Seed of street, households and kills.")
-@click.option("--speed", default=1.0, show_default=True, help="Virtual seconds a second; refused if it cannot be held.")
-@click.option("--every", "every_s", type=float, help="Virtual seconds between two reads of a meter.")
+@click.option(
+    "--speed",
+    type=float,
+    help="Virtual seconds a second; refused if it cannot be held.  [default: 60, so that an hour is a minute; "
+    "with --check 1]",
+)
+@click.option(
+    "--every", "every_s", type=float, help="Virtual seconds between two reads of a meter.  [default: 5 times the speed]"
+)
 @click.option("--usage", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Replay these real homes.")
-@click.option("--leak", "leaks", multiple=True, metavar="INDEX:LITRES_PER_H", help="Let a meter's household leak.")
+@click.option(
+    "--leak",
+    "leaks",
+    multiple=True,
+    metavar="INDEX:LITRES_PER_H",
+    help=f"Let a home leak, counted from 0.  [default: {TOILET}, a toilet that runs; with --check none]",
+)
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path), help="Keep everything here (default: thrown away)."
 )
@@ -49,7 +65,7 @@ def demo(
     meters: int,
     collectors: int,
     seed: int,
-    speed: float,
+    speed: float | None,
     every_s: float | None,
     usage: Path | None,
     leaks: Sequence[str],
@@ -62,6 +78,7 @@ def demo(
 ) -> None:
     """Run the whole system on this machine: simulated street, collectors, broker and portal. Ctrl-C stops it."""
     signal.signal(signal.SIGTERM, _interrupted)
+    speed = speed or (1.0 if check else 60.0)
     where = directory or Path(tempfile.mkdtemp(prefix="headwater-demo-"))
     options = Options(
         directory=where,
@@ -69,9 +86,9 @@ def demo(
         collectors=collectors,
         seed=seed,
         speed=speed,
-        every_s=every_s or min(900.0, 10.0 * speed),
+        every_s=every_s or min(900.0, 5.0 * speed),
         usage=usage,
-        leaks=leaks,
+        leaks=leaks or (() if check else (TOILET,)),
         sabotage=sabotage,
     )
     progress = Lines()

@@ -43,8 +43,8 @@ def _when_django_is_ready(plant_it: Callable[[], None]) -> None:
 
     ready = cli._serve_checks
 
-    def ready_then_plant() -> None:
-        ready()
+    def ready_then_plant(**context: Any) -> None:
+        ready(**context)
         plant_it()
 
     cli._serve_checks = ready_then_plant

@@ -166,6 +166,7 @@ class System:
         options = self.options
         command = headwater_command("sim", "street", "--meters", str(options.meters), "--seed", str(options.seed))
         command += ["--dir", str(self.directory / "street"), "--clock", self.clock_spec]
+        command += ["--poll-every", f"{options.every_s:g}"]
         if options.usage:
             command += ["--usage", str(options.usage)]
         for leak in options.leaks:
