@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.staticfiles.finders import BaseFinder, get_finders
 from django.core.checks import CheckMessage, Error
 from django.core.files.storage import FileSystemStorage
+from django.http import HttpResponse
+from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 from domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from django.http import HttpRequest
 
 NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 _USWDS = NODE_MODULES / "@uswds" / "uswds" / "dist"
@@ -43,6 +47,24 @@ def asset_files() -> dict[str, Path]:
             if (_USWDS / name).is_file():
                 files[f"vendor/uswds/{name}"] = _USWDS / name
     return files
+
+
+class AssetMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
+    """WhiteNoise, answering with the whole file: assets are small, and under ASGI a file is no async stream."""
+
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+        """Answer a request for an asset."""
+        answer = static_file.get_response(request.method, request.META)
+        content = b""
+        if answer.file is not None:
+            with answer.file as file:
+                content = file.read()
+        response = HttpResponse(content, status=int(answer.status))
+        del response["Content-Type"]
+        for name, value in answer.headers:
+            response[name] = value
+        return response
 
 
 class NodeModulesFinder(BaseFinder):

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseError
+from django.db import connection
 from django.db.models import Q
 
 from domain.reading import EventKind
@@ -81,14 +82,33 @@ class Hub:
         try:
             await loop.run_in_executor(executor, watcher.start)
             while self.subscriptions:
-                wanted = {subscription.service_point for subscription in self.subscriptions}
-                change, told = await loop.run_in_executor(executor, watcher.wait, wanted)
-                for subscription in list(self.subscriptions):
-                    if (subscription.service_point, subscription.user) in told:
-                        subscription.put(change)
+                await loop.run_in_executor(executor, watcher.pause)
+                news = await loop.run_in_executor(executor, watcher.look)
+                if news is not None:
+                    await self._tell(news, watcher, executor)
         finally:
             await loop.run_in_executor(executor, watcher.stop)
             executor.shutdown(wait=False)
+
+    async def _tell(self, news: _News, watcher: _Watcher, executor: ThreadPoolExecutor) -> None:
+        """Queue a change for everybody whom it concerns.
+
+        Pages may open while the database is asked. They are asked for too, so that whoever is subscribed when the
+        numbers are queued was looked up after the change was committed, and nobody falls between two looks.
+        """
+        loop = asyncio.get_running_loop()
+        told: set[tuple[int, int]] = set()
+        asked: set[int] = set()
+        while wanted := {subscription.service_point for subscription in self.subscriptions} - asked:
+            answer = await loop.run_in_executor(executor, watcher.concerned, news, wanted)
+            if answer is None:
+                return  # the database went away: the same change is looked at again
+            told |= answer
+            asked |= wanted
+        watcher.done(news)
+        for subscription in self.subscriptions:
+            if (subscription.service_point, subscription.user) in told:
+                subscription.put(news.change)
 
 
 hub = Hub()
@@ -119,65 +139,86 @@ def _living_at(service_points: set[int]) -> set[tuple[int, int]]:
     return set(rows.values_list("service_point", "account__access__user").distinct())
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What one look found: changes after `since` up to `change`, and all recent leak events with their meters."""
+
+    since: int
+    change: int
+    leak_events: dict[int, int]
+
+
 class _Watcher:
-    """Waits for changes in its own thread, with its own database connection."""
+    """Looks at the database in its own thread, with its own connection."""
 
     def __init__(self) -> None:
         self.change = 0
-        self._events: set[int] = set()
-        self._last_event = 0
+        self._events: dict[int, int] = {}
         self._listening = False
 
     def start(self) -> None:
         """Take note of where things stand."""
-        try:
-            self.change = current_change()
-            self._new_leak_events()
-        except DatabaseError:
-            log.exception("live updates: the database does not answer")
+        if (news := self.look()) is not None:
+            self.done(news)
 
     def stop(self) -> None:
         """Give the connection back."""
         connection.close()
 
-    def wait(self, wanted: set[int]) -> tuple[int, set[tuple[int, int]]]:
-        """Wait for the next look; return the change number and whom to tell (nobody when nothing changed)."""
-        try:
-            self._pause()
-            change = current_change()
-            if change == self.change:
-                return change, set()
-            told = audience(wanted, since=self.change)
-            told |= _living_at(self._new_leak_events() & wanted)
-            self.change = change
-        except DatabaseError:
-            log.exception("live updates: the database does not answer; trying again in %s s", RETRY_S)
-            self._listening = False
-            connection.close()
-            time.sleep(RETRY_S)
-            return self.change, set()
-        else:
-            return change, told
-
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Wait for a notification, or for a quarter of a second."""
         if connection.vendor != "postgresql":
             time.sleep(POLL_S)
             return
-        connection.ensure_connection()
-        raw = connection.connection
-        if not self._listening:
-            with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {CHANGES_CHANNEL}")
-            self._listening = True
-            return  # what was committed before the LISTEN is found by the look that follows
-        for _ in raw.notifies(timeout=LISTEN_S, stop_after=1):
-            pass
+        try:
+            connection.ensure_connection()
+            if self._listening:
+                with connection.wrap_database_errors:
+                    for _ in connection.connection.notifies(timeout=LISTEN_S, stop_after=1):
+                        pass
+            else:  # what was committed before the LISTEN is found by the look that follows
+                with connection.cursor() as cursor:
+                    cursor.execute(f"LISTEN {CHANGES_CHANNEL}")
+                self._listening = True
+        except DatabaseError:
+            self._failed()
 
-    def _new_leak_events(self) -> set[int]:
-        """Return the service points of leak events that were not there at the last look."""
-        rows = MeterEvent.objects.filter(pk__gt=self._last_event - _EVENTS_BACK, kind__in=_LEAK_KINDS)
-        found = dict(rows.values_list("pk", "meter_id"))
-        new = {meter for pk, meter in found.items() if pk not in self._events}
-        self._events = set(found)
-        self._last_event = max([self._last_event, *found])
-        return set(Installation.objects.filter(meter_id__in=new, end__isnull=True).values_list("service_point", flat=True))
+    def look(self) -> _News | None:
+        """Return what is new, None when nothing is."""
+        try:
+            change = current_change()
+            return None if change == self.change else _News(self.change, change, self._leak_events())
+        except DatabaseError:
+            self._failed()
+            return None
+
+    def concerned(self, news: _News, service_points: set[int]) -> set[tuple[int, int]] | None:
+        """Return which (service point, user) of these service points the news concern; None when it failed."""
+        try:
+            told = audience(service_points, since=news.since)
+            if new := {meter for pk, meter in news.leak_events.items() if pk not in self._events}:
+                leaking = Installation.objects.filter(
+                    meter_id__in=new, end__isnull=True, service_point__in=service_points
+                )
+                told |= _living_at(set(leaking.values_list("service_point", flat=True)))
+        except DatabaseError:
+            self._failed()
+            return None
+        else:
+            return told
+
+    def done(self, news: _News) -> None:
+        """Remember what was told."""
+        self.change, self._events = news.change, news.leak_events
+
+    def _leak_events(self) -> dict[int, int]:
+        """Return the newest leak events and their meters: a batch of events alone touches no register."""
+        newest = max(self._events, default=0)
+        rows = MeterEvent.objects.filter(pk__gt=newest - _EVENTS_BACK, kind__in=_LEAK_KINDS, meter__isnull=False)
+        return {pk: meter for pk, meter in rows.values_list("pk", "meter_id") if meter is not None}
+
+    def _failed(self) -> None:
+        log.exception("live updates: the database does not answer; trying again in %s s", RETRY_S)
+        self._listening = False
+        connection.close()
+        time.sleep(RETRY_S)

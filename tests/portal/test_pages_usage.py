@@ -72,7 +72,7 @@ def test_rows_are_hours_of_the_utilitys_day_and_sum_to_the_dial(box: Box) -> Non
     assert page.rows[0].title == "12 AM – 1 AM"
     assert sum(Decimal(row.volume) for row in page.table_rows if row.volume) == Decimal(page.total.exact)  # type: ignore[union-attr]
     assert page.total is not None
-    assert page.total.exact == "63.402"  # 240 litres: the dial's 26,480.606 gallons less its 26,417.205 gallons
+    assert page.total.exact == "63.402"  # 240 litres: the dial's 26,480.607 gallons less its 26,417.205 gallons
     assert page.headline is not None
     assert page.headline.today is not None
     assert (page.headline.today.exact, page.headline.today.text) == (page.total.exact, "63.4")
