@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -77,25 +76,23 @@ def main(argv: list[str] | None = None) -> None:
     as_json = "--json" in arguments
     try:
         # Outside its stand-alone mode click raises what it would print; what it returns then is the exit code or None.
-        code = root.main(args=arguments, prog_name="headwater", standalone_mode=not as_json)
+        code = root.main(args=arguments, prog_name="headwater", standalone_mode=False)
     except HeadwaterError as error:
         _end(error.as_json() if as_json else str(error), error.exit_code)
     except click.ClickException as error:
+        if not as_json:
+            error.show()
+            sys.exit(error.exit_code)
         wrong = {"error": type(error).__name__, "message": error.format_message(), "permanent": True}
         _end(wrong, error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _end({"error": "Interrupted", "message": "interrupted", "permanent": False}, 130)
-    except BrokenPipeError:
-        # Whoever read our output has enough. Nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except click.Abort:
+        _end({"error": "Interrupted", "message": "interrupted", "permanent": False} if as_json else "interrupted", 130)
     except Exception as error:
         if not as_json:
             raise
         unforeseen = {"error": type(error).__name__, "message": str(error), "permanent": False}
         _end({**unforeseen, "traceback": traceback.format_exc()}, 1)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _end(message: dict[str, object] | str, exit_code: int) -> NoReturn:

@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 
+from domain.errors import ConfigError, ResourceUnavailable
 from headwater.demo.reconcile import Reconciliation
 from headwater.demo.sabotage import KINDS
 from headwater.demo.system import Options, System
@@ -20,6 +21,9 @@ from headwater.demo.view import Lines, watch
 
 TOILET = "1:60"
 """The second home's toilet runs at 60 litres an hour, so that there is something to find."""
+
+LONGEST_S = 2_678_400
+"""As many seconds as the longest month has: no number of the command line is greater."""
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -77,25 +81,30 @@ def demo(
     as_json: bool,
 ) -> None:
     """Run the whole system on this machine: simulated street, collectors, broker and portal. Ctrl-C stops it."""
+    speed = (1.0 if check else 60.0) if speed is None else speed
+    every_s = min(900.0, 5.0 * speed) if every_s is None else every_s
+    leaks = leaks or (() if check or meters == 1 else (TOILET,))
+    _refuse_nonsense(speed=speed, every_s=every_s, seconds=seconds, leaks=leaks, meters=meters)
     signal.signal(signal.SIGTERM, _interrupted)
-    speed = speed or (1.0 if check else 60.0)
-    where = directory or Path(tempfile.mkdtemp(prefix="headwater-demo-"))
-    options = Options(
-        directory=where,
-        meters=meters,
-        collectors=collectors,
-        seed=seed,
-        speed=speed,
-        every_s=every_s or min(900.0, 5.0 * speed),
-        usage=usage,
-        leaks=leaks or (() if check else (TOILET,)),
-        sabotage=sabotage,
+    where = _folder(directory)
+    system = System(
+        Options(
+            directory=where,
+            meters=meters,
+            collectors=collectors,
+            seed=seed,
+            speed=speed,
+            every_s=every_s,
+            usage=usage,
+            leaks=leaks,
+            sabotage=sabotage,
+        )
     )
     progress = Lines()
-    system = System(options)
-    result = None
+    result, started = None, False
     try:
         system.start(progress)
+        started = True
         if check:
             from headwater.demo.check import run_check
 
@@ -103,16 +112,60 @@ def demo(
         else:
             watch(system)
     except KeyboardInterrupt:
-        click.echo("\nstopping", err=True)
+        click.echo("\nstopping; Ctrl-C once more kills what still runs", err=True)
     finally:
-        system.stop()
+        _stop(system)
         if directory is None:
             shutil.rmtree(where, ignore_errors=True)
     if result is not None:
         _print(result, as_json=as_json)
         sys.exit(0 if result.agrees else 9)
-    if check:
+    if check or not started:
         sys.exit(130)
+
+
+def _refuse_nonsense(*, speed: float, every_s: float, seconds: float, leaks: Sequence[str], meters: int) -> None:
+    """Say what is wrong before anything starts; raises ConfigError with every fault."""
+    faults = []
+    for name, value, lowest in (("--speed", speed, 1.0), ("--every", every_s, 1.0), ("--seconds", seconds, 0.0)):
+        if not lowest <= value <= LONGEST_S:
+            faults.append(f"{name} {value:g}   expected a number from {lowest:g} to {LONGEST_S}")
+    for leak in leaks:
+        index, _, litres = leak.partition(":")
+        if not (index.isdecimal() and int(index) < meters and litres.replace(".", "", 1).isdecimal()):
+            faults.append(f"--leak {leak}   expected INDEX:LITRES_PER_H with an index from 0 to {meters - 1}")
+    if faults:
+        raise ConfigError(faults)
+
+
+def _folder(directory: Path | None) -> Path:
+    """Return the demo's folder, made and empty; raises ResourceUnavailable.
+
+    A folder that holds something is refused: a demo over the remains of another would read new meters into old stores.
+    """
+    try:
+        if directory is None:
+            return Path(tempfile.mkdtemp(prefix="headwater-demo-"))
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise ResourceUnavailable(
+                f"{directory}: not empty. Each demo begins anew: give another --dir, or delete this one first."
+            )
+        probe = directory / "logs"
+        probe.mkdir()
+    except OSError as error:
+        where = directory or Path(tempfile.gettempdir())
+        raise ResourceUnavailable(
+            f"{where}: {error.strerror}. The demo needs a folder that it can write; give another --dir."
+        ) from error
+    return directory.resolve()
+
+
+def _stop(system: System) -> None:
+    try:
+        system.stop()
+    except KeyboardInterrupt:
+        system.kill()
 
 
 def _print(result: Reconciliation, *, as_json: bool) -> None:

@@ -108,7 +108,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_s: float = 60.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_s: float = 120.0) -> None:
         """Wait until `ready()`; say what the log says if it ends first or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not ready():
@@ -121,17 +121,20 @@ class Child:
 
 def run_to_end(command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float = 120.0) -> str:
     """Run a command to its end and return its standard output; an error carries what it printed."""
-    done = subprocess.run(  # noqa: S603 (our own command line)
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=timeout_s,
-        check=False,
-    )
+    shown = " ".join(command[2:5])
+    try:
+        done = subprocess.run(  # noqa: S603 (our own command line)
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ResourceUnavailable(f"{shown} did not end within {timeout_s:.0f} s; is this machine busy?") from error
     if done.returncode:
-        shown = " ".join(command[2:5])
         raise ResourceUnavailable(f"{shown} stopped with exit code {done.returncode}:\n{done.stderr or done.stdout}")
     return done.stdout
 

@@ -151,6 +151,11 @@ class System:
             for child in group:
                 child.stop()
 
+    def kill(self) -> None:
+        """End everything at once."""
+        for child in self.children.values():
+            child.kill()
+
     def ask_street(self, **request: Any) -> dict[str, Any]:
         """Send one request to the street's control socket and return its answer."""
         with closing(socket.socket(socket.AF_UNIX)) as control:
