@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from domain.clock import Clock
     from domain.units import Unit
 
+HIGHEST_LEAK_L_PER_H = 100_000
+
 
 class Demand(Protocol):
     """Anything that uses water: a generated household, a recorded home."""
@@ -104,8 +106,8 @@ class Dial:
 
         pattern  one of LEAK_PATTERNS: whether it flows without end or comes and goes.
         """
-        if not 0 <= litres_per_h <= 100_000:
-            raise ValueError(f"a leak of {litres_per_h} litres an hour is not between 0 and 100000")
+        if not 0 <= litres_per_h <= HIGHEST_LEAK_L_PER_H:
+            raise ValueError(f"a leak of {litres_per_h} litres an hour is not between 0 and {HIGHEST_LEAK_L_PER_H}")
         if pattern not in LEAK_PATTERNS:
             raise ValueError(f"{pattern!r} is not a leak's pattern; choose one of {', '.join(LEAK_PATTERNS)}")
         moment = onset or self.mains.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from domain.clock import ScaledClock, SystemClock, clock_from_spec
 from domain.errors import ConfigError
 from firmware_sim.control import Control
 from firmware_sim.demand import PILOT_ZONE
+from firmware_sim.dial import HIGHEST_LEAK_L_PER_H
 from firmware_sim.plan import StreetPlan
 from firmware_sim.replay import load_homes
 from firmware_sim.speed import LineLoad, check_speed
@@ -55,7 +57,7 @@ def chosen_clock(spec: str | None, speed: float | None) -> tuple[SystemClock | S
             raise ConfigError(f"--clock {spec}   {error}") from error
     if speed is None or speed == 1:
         return SystemClock(), "system"
-    if speed < 1:
+    if not 1 <= speed < math.inf:
         raise ConfigError(f"--speed {speed:g}   a street runs at 1 or faster")
     clock = ScaledClock(speed=speed, anchor_s=time.time(), start=datetime.now(UTC))
     return clock, clock.spec()
@@ -71,6 +73,9 @@ def run_street(asked: Asked, ready: Callable[[Street], None]) -> None:
     for index, _ in (*asked.leaks, *asked.faults):
         if not 0 <= index < asked.plan.meters:
             raise ConfigError(f"meter {index}   the street's meters are numbered 0 to {asked.plan.meters - 1}")
+    for index, litres_per_h in asked.leaks:
+        if not 0 <= litres_per_h <= HIGHEST_LEAK_L_PER_H:
+            raise ConfigError(f"--leak {index}:{litres_per_h:g}   expected 0 to {HIGHEST_LEAK_L_PER_H} litres an hour")
     make_folder(asked.folder)
     street = Street(
         asked.plan, clock=clock, clock_spec=spec, folder=asked.folder, zone=asked.zone, demand_for=demand_for,
