@@ -106,6 +106,8 @@ class UplinkPlan:
     max_items         reads and events in one batch.
     window            batches of one stream that may be published and not yet acknowledged.
     ack_timeout_s     after this the same bytes are published again; doubles each time up to `ack_timeout_max_s`.
+    probe_max_s       the same bound for the newest batch on its way. Its ack brings the others again at once, so after
+                      an hour without a portal, or a broker that forgot, one batch asks and the rest need not.
     back_off_max_s    longest wait between two attempts to connect; each wait is drawn from 0 up to its bound.
     """
 
@@ -114,9 +116,10 @@ class UplinkPlan:
     window: int = 8
     ack_timeout_s: float = 30.0
     ack_timeout_max_s: float = 600.0
+    probe_max_s: float = 60.0
     keepalive_s: int = 20
     back_off_s: float = 1.0
-    back_off_max_s: float = 60.0
+    back_off_max_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +142,13 @@ class UplinkStatus:
 
 @dataclass(slots=True)
 class _Flight:
-    """A batch on its way: when to publish its bytes again, and the time-out that follows.
+    """A batch on its way: when it was published last, and how long its ack may take.
 
     overtaken  a later batch was acknowledged first, and this one was published again for it.
     """
 
     batch: OutgoingBatch
-    again_at: float
+    sent_at: float
     timeout_s: float
     overtaken: bool = False
 
@@ -281,17 +284,25 @@ class Uplink:
             if self._wake[stream].is_set():
                 self._wake[stream].clear()
                 lane.seal_at = -math.inf
-            for flight in list(lane.flying.values()):
-                if time.monotonic() >= flight.again_at:
-                    self._resend(flight)
+            for flight in self._overdue(lane):
+                self._resend(flight)
             while len(lane.flying) < self._plan.window:
                 batch = lane.waiting.popleft() if lane.waiting else self._seal(stream, lane)
                 if batch is None:
                     break
                 self._publish(batch)
-                lane.flying[batch.id] = _Flight(
-                    batch, time.monotonic() + self._plan.ack_timeout_s, self._plan.ack_timeout_s
-                )
+                lane.flying[batch.id] = _Flight(batch, time.monotonic(), self._plan.ack_timeout_s)
+
+    def _overdue(self, lane: _Lane) -> list[_Flight]:
+        """Return what to publish again now, oldest first."""
+        flights, now = list(lane.flying.values()), time.monotonic()
+        newest = max((flight.batch.id.sequence for flight in flights), default=0)
+        bounds = {newest: self._plan.probe_max_s}
+        return [
+            flight
+            for flight in flights
+            if now >= flight.sent_at + min(flight.timeout_s, bounds.get(flight.batch.id.sequence, math.inf))
+        ]
 
     def _seal(self, stream: Stream, lane: _Lane) -> OutgoingBatch | None:
         """Return a new batch when one is due: at its interval, when woken, or when the one before was a full one."""
@@ -312,7 +323,7 @@ class Uplink:
 
     def _resend(self, flight: _Flight) -> None:
         flight.timeout_s = min(2 * flight.timeout_s, self._plan.ack_timeout_max_s)
-        flight.again_at = time.monotonic() + flight.timeout_s
+        flight.sent_at = time.monotonic()
         self._count(resent=self._status.resent + 1)
         self._publish(flight.batch)
 
@@ -385,4 +396,4 @@ def _hasten(lane: _Lane, acked_sequence: int) -> None:
     """
     for flight in lane.flying.values():
         if flight.batch.id.sequence < acked_sequence and not flight.overtaken:
-            flight.overtaken, flight.again_at = True, -math.inf
+            flight.overtaken, flight.sent_at = True, -math.inf

@@ -41,6 +41,7 @@ _LOG = logging.getLogger(__name__)
 _KEEPALIVE_S = 30
 _RETRY_FIRST_S, _RETRY_LONGEST_S = 0.2, 10.0
 _STATE_EVERY_S = 60.0
+_RECONNECT_LONGEST_S = 4
 
 
 @dataclass
@@ -163,7 +164,8 @@ class Consumer:
         )
         if urlsplit(settings.BROKER_URL).scheme == "mqtts":
             client.tls_set_context(_tls_context(Path(settings.PORTAL_DIR) / "broker"))
-        client.reconnect_delay_set(min_delay=1, max_delay=30)
+        # One client, for which every collector waits: it asks often.
+        client.reconnect_delay_set(min_delay=1, max_delay=_RECONNECT_LONGEST_S)
         client.max_queued_messages_set(4 * MAX_IN_FLIGHT)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
