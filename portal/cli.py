@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import socket
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import click
 
-from domain.errors import ConfigError, ResourceUnavailable
+from domain.errors import ConfigError, HeadwaterError, ResourceUnavailable
 
 _ACTOR = "command line"
 
@@ -32,7 +34,40 @@ def _print(result: dict[str, Any], *, as_json: bool, text: str) -> None:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+class _PortalGroup(click.Group):
+    """Says in one message what the database or a file system would not do: it is away, locked, read-only, not made."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; raises ResourceUnavailable for an error of the database or of a file."""
+        try:
+            return super().invoke(ctx)
+        except HeadwaterError:
+            raise
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is None:
+                raise
+            raise ResourceUnavailable(
+                f"{error.filename}: {error.strerror}; correct the path, its owner or the space on its disk"
+            ) from error
+        except Exception as error:
+            if not _is_database_fault(error):
+                raise
+            raise ResourceUnavailable(
+                f"the database does not answer: {str(error).strip()}; "
+                "check DATABASE_URL or HEADWATER_PORTAL_DIR, and run `headwater portal init`"
+            ) from error
+
+
+def _is_database_fault(error: Exception) -> bool:
+    """Tell whether it is a database that is away, locked, read-only or without tables, and no fault of a statement."""
+    faults = sys.modules.get("django.db")
+    if faults is None:
+        return False
+    no_such_table = getattr(error.__cause__, "sqlstate", "") == "42P01"
+    return no_such_table or isinstance(error, (faults.OperationalError, faults.InterfaceError))
+
+
+@click.group(cls=_PortalGroup)
 def portal() -> None:
     """Run and look after the utility's portal."""
 
@@ -212,6 +247,8 @@ def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
     """Serve the web pages and the API."""
     if fd is None:
         _refuse_taken_port(host, port)
+    else:
+        _refuse_no_socket(fd)
     _serve_checks(pages=True)
     import uvicorn
 
@@ -241,6 +278,15 @@ def _refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ResourceUnavailable(f"{host}:{port}: {error.strerror}; choose another --port") from error
+
+
+def _refuse_no_socket(fd: int) -> None:
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        raise ResourceUnavailable(
+            f"--fd {fd}: {error.strerror}; pass the number of a socket that is open and inherited"
+        ) from error
 
 
 @portal.command()
