@@ -126,7 +126,7 @@
     figure.hidden = !known;
     if ($("usage-numbers")) $("usage-numbers").hidden = !known;
     if (!known) return;
-    data.axis = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 4 });
+    data.axis = new Intl.NumberFormat("en-US", { maximumFractionDigits: 4 });  // decimals as everywhere on the page
     if (state.figure === figure) {
       state.chart.setData(columns(data.rows));
     } else {

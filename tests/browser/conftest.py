@@ -126,7 +126,7 @@ class Visit:
                 self.sessions[as_] = context.cookies()
         elif as_:
             context.add_cookies(self.sessions[as_])
-            page.goto(f"{self.portal.url}/")
+            path = path or "/"
         if path:
             page.goto(self.portal.url + path)
         return page

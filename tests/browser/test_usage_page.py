@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,7 @@ def test_the_leak_banner_is_on_the_right_page_only(visit: Visit, portal: ServedP
     leaking = visit.open(as_="ben@example.org").inner_text("#leak-banner")
     assert "Water may be leaking" in leaking
     assert "2 days and 9 hours" in leaking
-    assert "572 gallons" in leaking
+    assert re.search(r"about 57\d gallons so far", leaking)
     assert visit.open(as_="ana@example.org").locator("#leak-banner").count() == 0
     page = visit.open(as_="dora@example.org")
     pages.wait_for_live(page)
