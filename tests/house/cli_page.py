@@ -39,8 +39,9 @@ def _below(name: str, command: click.Command) -> Iterator[tuple[str, click.Comma
 def render() -> str:
     """Return the whole page."""
     parts = [HEAD]
+    above = click.Context(root, **root.context_settings)
     for name, command in commands():
-        context = click.Context(command, info_name=name, max_content_width=110, terminal_width=110)
+        context = click.Context(command, above, name, max_content_width=110, terminal_width=110)
         depth = "#" * min(4, len(name.split()))
         parts.append(f"{depth} `{name}`\n\n```\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
