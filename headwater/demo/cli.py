@@ -85,7 +85,9 @@ def demo(
     every_s = min(900.0, 5.0 * speed) if every_s is None else every_s
     leaks = leaks or (() if check or meters == 1 else (TOILET,))
     _refuse_nonsense(speed=speed, every_s=every_s, seconds=seconds, leaks=leaks, meters=meters)
-    signal.signal(signal.SIGTERM, _interrupted)
+    # A shell starts its background jobs with SIGINT ignored; whoever sends it to us means it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     where = _folder(directory)
     system = System(
         Options(
