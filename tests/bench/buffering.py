@@ -36,8 +36,8 @@ def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
     slow_commits = {1: 3, 100: 3, 1000: 2} if quick else {1: 25, 100: 25, 1000: 10}
     waiting = _reads(max(group * number for group, number in commits.items()))
     return {
-        "what": "Store.append at synchronous=FULL, reads a second, medians of 7 runs in turn; `over_raw` is the "
-        "share of what executemany into a table of the same columns, without its indexes and checks, does in the same run",
+        "what": "Store.append at synchronous=FULL, reads a second, medians of 7 runs in turn; `over_raw` is the share "
+        "of what executemany into a table of the same columns, without indexes and checks, does in the same run",
         "appends": {f"groups_of_{group}": _group(folder, waiting, group, commits[group]) for group in GROUPS},
         "appends_with_20_ms_sync": {
             f"groups_of_{group}": {

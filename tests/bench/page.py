@@ -111,7 +111,7 @@ def _buffer(section: dict[str, Any]) -> str:
         for name, row in section["appends"].items()
     ]
     flash: list[list[object]] = [
-        [name.split("_")[2], row["bytes_written_per_read"], row["mb_written_per_day"], row["bytes_kept_per_read"]]
+        [name.split("_")[2], row["bytes_written_per_read"], row["mb_written_per_day"]]
         for name, row in section["flash"].items()
         if isinstance(row, dict)
     ]
@@ -125,7 +125,7 @@ SQLite table without index in the same run; and with 20 ms added to each sync, a
 What 250 meters at 15 minutes write to flash, sealing and acks included. A slow line commits each read for itself (the
 window is one second), a fast one a whole round.
 
-{_table(["reads a commit", "bytes written a read", "MB a day", "bytes kept a read"], flash)}"""
+{_table(["reads a commit", "bytes written a read", "MB a day"], flash)}"""
 
 
 def _ingest(section: dict[str, Any]) -> str:
