@@ -41,6 +41,7 @@ def rebuild() -> int:
     bump_change()
     for model in _DERIVED:
         model.objects.all().delete()
+    StoredBatch.objects.exclude(repeated=0).update(repeated=0)
     batches = 0
     for row in StoredBatch.objects.select_related("epoch__collector").order_by("pk").iterator(chunk_size=100):
         collector = row.epoch.collector

@@ -115,7 +115,10 @@ class Epoch(models.Model):
 
 
 class StoredBatch(models.Model):
-    """A batch as it came, byte for byte: the source of truth, kept for ever."""
+    """A batch as it came, byte for byte: the source of truth, kept for ever.
+
+    reads, repeated  how many reads are in it, and how many of these an earlier epoch of the collector had brought.
+    """
 
     epoch = models.ForeignKey(Epoch, on_delete=models.PROTECT, related_name="batches")
     stream = models.SmallIntegerField()
@@ -126,6 +129,7 @@ class StoredBatch(models.Model):
     sealed_at = models.DateTimeField()
     received_at = models.DateTimeField()
     reads = models.IntegerField()
+    repeated = models.IntegerField(default=0, db_default=0)
     events = models.IntegerField()
     first_append_seq = models.BigIntegerField(null=True)
     last_append_seq = models.BigIntegerField(null=True)

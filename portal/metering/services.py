@@ -17,6 +17,7 @@ from portal.metering.events import claim_leak_cases, store_events
 from portal.metering.models import Epoch, Installation, MeterRegister, RefusedBatch, StoredBatch
 from portal.metering.read_rows import insert_recent, newest_reads, save_states
 from portal.metering.registers import register_rows
+from portal.metering.repeats import held_before
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,9 +85,13 @@ def apply_contents(batch: Batch, *, epoch: Epoch, received_at: datetime) -> int:
 
     Called once for each stored batch, in the transaction that stores it (and again only by a rebuild, after the rows
     of the first time are gone). It does not look whether it was called before: that is the stored batch's constraint.
+    A read that another epoch of the collector brought before (a store was restored or salvaged) is kept once.
     """
     rows = _register_ids(batch, received_at)
-    insert_recent(batch.reads, rows, epoch=epoch.pk)
+    if repeated := held_before(batch.reads, rows, epoch=epoch):
+        _count_repeated(batch, len(repeated), epoch=epoch)
+    fresh = [index for index in range(len(rows)) if index not in repeated]
+    insert_recent([batch.reads[index] for index in fresh], [rows[index] for index in fresh], epoch=epoch.pk)
     if batch.events:
         store_events(batch.events, epoch=epoch, received_at=received_at)
     # The counter's row is locked from here to the commit, so it is taken as late as can be.
@@ -94,6 +99,12 @@ def apply_contents(batch: Batch, *, epoch: Epoch, received_at: datetime) -> int:
     newest = newest_reads(batch.reads, rows, latest=received_at + _CLOCK_AHEAD)
     save_states(newest, change_number=change_number)
     return change_number
+
+
+def _count_repeated(batch: Batch, repeated: int, *, epoch: Epoch) -> None:
+    """Write down with a batch how many of its reads an earlier epoch had brought: they are kept once."""
+    stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
+    stored.update(repeated=repeated)
 
 
 def _register_ids(batch: Batch, received_at: datetime) -> list[int]:

@@ -15,6 +15,8 @@ from portal.core.services import current_change
 from portal.fleet import services as fleet
 from portal.ingest import apply as apply_module
 from portal.ingest.apply import MAX_AHEAD, Answer, apply_batch
+from portal.ingest.rebuild import rebuild
+from portal.metering.folding import fold_closed_days
 from portal.metering.models import (
     Epoch,
     LeakCase,
@@ -342,3 +344,46 @@ def test_a_late_read_touches_the_change_number_but_not_the_newest_count(box: Box
     apply_batch(box.sealed([read(total(), 1900, NOON - timedelta(hours=2))]), box.name, NOON)
     state = RegisterState.objects.get()
     assert (state.last_count, state.change_number) == (2000, current_change())
+
+
+def salvaged(box: Box, *, last_append: int = 0) -> Box:
+    """The same collector after its store was restored or salvaged: a new epoch, sequences and chains from the start."""
+    return Box(box.name, box.key, epoch=bytes(range(50, 66)), last_append=last_append)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("new_epoch_first", [False, True])
+def test_reads_sent_again_under_a_new_epoch_are_kept_once(box: Box, folded: bool, new_epoch_first: bool) -> None:
+    reads = [*reads_of_one_hour(), *reads_of_one_hour("EFE-00000002")]
+    again = salvaged(box)
+    # The new store lost the first four reads, and knows three that the old one never sent.
+    newer = [read(total(), 2000 + n, NOON + timedelta(hours=2, minutes=n)) for n in range(3)]
+    parts = [(box, reads), (again, [*reads[4:], *newer])]
+    for sender, part in reversed(parts) if new_epoch_first else parts:
+        assert opened(box, apply_batch(sender.sealed(part), box.name, NOON)).committed
+        if folded:
+            fold_closed_days(NOON + timedelta(days=3))
+    held = sorted((row["meter"], row["read_at"], row["count"]) for row in held_reads())
+    expected = sorted((r.register.meter_id, r.read_at.isoformat(), r.raw_count) for r in [*reads, *newer])
+    assert held == expected
+    assert sorted(StoredBatch.objects.values_list("reads", "repeated")) == sorted(
+        [(24, 20), (23, 0)] if new_epoch_first else [(24, 0), (23, 20)]
+    )
+    rebuild()
+    assert sorted((row["meter"], row["read_at"], row["count"]) for row in held_reads()) == expected
+    assert sum(StoredBatch.objects.values_list("repeated", flat=True)) == 20
+
+
+def test_another_count_or_moment_under_a_new_epoch_is_another_read(box: Box) -> None:
+    moment = NOON + timedelta(microseconds=1)
+    apply_batch(box.sealed([read(total(), 5, NOON)]), box.name, NOON)
+    other = [read(total(), 6, NOON), read(total(), 5, moment), read(total("EFE-00000002"), 5, NOON)]
+    assert opened(box, apply_batch(salvaged(box).sealed(other), box.name, NOON)).committed
+    assert len(list(held_reads())) == 4
+
+
+def test_the_same_read_from_another_collector_is_its_own(box: Box) -> None:
+    other = dataclasses.replace(enrolled("hw-test-2"), epoch=bytes(range(50, 66)))
+    for sender in (box, other):
+        assert apply_batch(sender.sealed([read(total(), 5, NOON)]), sender.name, NOON) is not None
+    assert len(list(held_reads())) == 2

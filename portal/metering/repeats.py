@@ -1,0 +1,64 @@
+"""Finds reads that came before under another epoch of the same collector.
+
+A store that was restored or salvaged begins an epoch and sends again what it cannot prove to have been acknowledged.
+The batches are new, the reads are not: a register that is read at one microsecond with one count by one collector was
+read once. Within an epoch append_seq tells reads apart and nothing is compared, so that a batch that is applied twice
+by a fault shows twice in the reconciliation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portal.metering.models import RecentRead, RegisterDay, StoredBatch
+from portal.metering.packed import DAY_US, unpack_day
+from portal.metering.reads import to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from domain.reading import StoredRead
+    from portal.metering.models import Epoch
+
+_REGISTERS_AT_ONCE = 500
+_Place = tuple[int, int, int]
+
+
+def held_before(reads: Sequence[StoredRead], rows: Sequence[int], *, epoch: Epoch) -> set[int]:
+    """Return the indexes of the reads that are held already; rows are their MeterRegister ids in that order.
+
+    One query as long as no other epoch of the collector reaches into the batch's time.
+    """
+    if not reads:
+        return set()
+    moments = [stored.read.read_at for stored in reads]
+    others = list(
+        StoredBatch.objects.filter(
+            epoch__collector_id=epoch.collector_id, first_read_at__lte=max(moments), last_read_at__gte=min(moments)
+        )
+        .exclude(epoch=epoch)
+        .order_by()
+        .values_list("epoch", flat=True)
+        .distinct()
+    )
+    if not others:
+        return set()
+    held = set(_held(sorted(set(rows)), to_us(min(moments)), to_us(max(moments)), set(others)))
+    return {
+        index
+        for index, (row, stored) in enumerate(zip(rows, reads, strict=True))
+        if (row, to_us(stored.read.read_at), stored.read.raw_count) in held
+    }
+
+
+def _held(registers: Sequence[int], low_us: int, high_us: int, epochs: set[int]) -> Iterator[_Place]:
+    """Yield (register, read_us, raw_count) of what other epochs brought, open or folded."""
+    for start in range(0, len(registers), _REGISTERS_AT_ONCE):
+        some = registers[start : start + _REGISTERS_AT_ONCE]
+        recent = RecentRead.objects.filter(register__in=some, read_us__range=(low_us, high_us), epoch__in=epochs)
+        yield from recent.values_list("register", "read_us", "raw_count")
+        days = RegisterDay.objects.filter(register__in=some, day__range=(low_us // DAY_US, high_us // DAY_US))
+        for register, day, packed in days.values_list("register", "day", "packed"):
+            for read in unpack_day(day, bytes(packed)):
+                if read.epoch in epochs:
+                    yield register, read.read_us, read.raw_count
