@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -11,7 +12,7 @@ from typing import TypeVar
 import click
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
-_NOT_HEX = re.compile(r"0x|[\s:,;-]")
+_NOT_HEX = re.compile(r"0[xX]|[\s:,;-]")
 
 
 def _json_option(command: _Command) -> _Command:
@@ -112,7 +113,7 @@ def _frame_bytes(arguments: tuple[str, ...]) -> bytes:
             raise click.UsageError("a frame is given as hex digits, or - for standard input")
     else:
         data: bytes = sys.stdin.buffer.read()
-        text = _NOT_HEX.sub("", data.decode("latin-1"))
+        text = _NOT_HEX.sub("", data.removeprefix(codecs.BOM_UTF8).decode("latin-1"))
         if not re.fullmatch(r"[0-9A-Fa-f]*", text):
             return data
     if len(text) % 2:

@@ -19,7 +19,16 @@ def headwater(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("stdin", [WATER.encode(), bytes.fromhex(WATER), WATER.replace(" ", "").encode()])
+@pytest.mark.parametrize(
+    "stdin",
+    [
+        WATER.encode(),
+        bytes.fromhex(WATER),
+        WATER.replace(" ", "").encode(),
+        b"".join(b"0X%02X, " % byte for byte in bytes.fromhex(WATER)),
+        b"\xef\xbb\xbf" + bytes.fromhex(WATER).hex(":").encode() + b"\r\n",
+    ],
+)
 def test_a_frame_on_standard_input_gives_one_object_per_value(stdin: bytes) -> None:
     done = headwater("decode", "mbus", "--json", "-", stdin=stdin)
     assert (done.returncode, done.stderr) == (0, b"")
