@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from buffer.errors import StoreDamaged, StoreError, StoreFull, translated
+from buffer.errors import UNREADABLE, StoreDamaged, StoreError, StoreFull, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ class Database:
         except sqlite3.IntegrityError:
             self._undo()
             raise
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._undo()
             raise self.failed(error) from error
         except BaseException:
@@ -141,7 +141,7 @@ class Database:
     def _undo(self) -> None:
         # SQLite rolls back by itself on some errors (a full disk), and then a second roll-back would be one more error.
         if self.connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*UNREADABLE):
                 self.connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
@@ -150,10 +150,10 @@ class Database:
         with self._lock:
             try:
                 yield self.connection
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 raise self.failed(error) from error
 
-    def failed(self, error: sqlite3.Error) -> StoreError:
+    def failed(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
         """Return the store's error for SQLite's; a damaged file is marked, so that the next start salvages it."""
         result = translated(error, self.path)
         if isinstance(result, StoreDamaged):
@@ -200,7 +200,7 @@ class Database:
 def connect(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
     """Return a connection on which a committed transaction survives a power cut.
 
-    raises  sqlite3.DatabaseError when the file is no database.
+    raises  one of UNREADABLE when the file is no sound database.
     """
     connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
@@ -211,7 +211,7 @@ def connect(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
         # Debian's SQLite overwrites what it deletes, page by page: that is flash wear, and room that a full disk lacks.
         connection.execute("PRAGMA secure_delete=OFF")
         connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    except sqlite3.Error:
+    except UNREADABLE:
         connection.close()
         raise
     return connection

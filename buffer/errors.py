@@ -30,13 +30,18 @@ class StoreDamaged(StoreError):
     """The file does not hold what was written to it."""
 
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: where SQLite's message quotes the damage, Python cannot decode it."""
+
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
-def translated(error: sqlite3.Error, path: Path) -> StoreError:
+def translated(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreError:
     """Return what SQLite said as an error of the store, with what to do next."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreDamaged(f"the store {path} is damaged: restart the gateway and it salvages what it can")
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(

@@ -6,16 +6,18 @@ Opening never refuses because of data, and never deletes any: what cannot be use
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
 from buffer import salvage, streams
 from buffer.database import connect, sidecar
-from buffer.errors import StoreDamaged, translated
-from buffer.migrate import latest_version, migrate, version_of
-from buffer.rows import to_us
+from buffer.errors import UNREADABLE, StoreDamaged, translated
+from buffer.migrate import latest_version, migrate, schema_scripts, version_of
+from buffer.rows import Registry, to_us
 from buffer.witness import Witness, load_witness
 from domain.ids import Stream
+from domain.reading import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +27,25 @@ if TYPE_CHECKING:
     from buffer.salvage import Salvaged
     from domain.clock import Clock
 
+_log = logging.getLogger(__name__)
+
 CHECKED_BYTES = 256 * 1024 * 1024
 """A store up to this size is checked whole at each start (about a second); a larger one when damage is suspected."""
+CLOSELY_CHECKED_BYTES = 16 * 1024 * 1024
+
+_COLUMNS = (
+    "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY 1, 2"
+)
+_MOMENT = "NOT BETWEEN -62135596800000000 AND 253402300799999999"  # microseconds, years 1 to 9999
+_KINDS = ", ".join(f"'{kind.value}'" for kind in EventKind)
+_NONSENSE = (
+    "SELECT EXISTS (SELECT 1 FROM read WHERE register NOT IN (SELECT ref FROM register) "  # noqa: S608 (our own words)
+    "OR clock NOT IN (SELECT ref FROM clock) OR boot NOT IN (SELECT ref FROM boot) "
+    "OR typeof(raw_count) <> 'integer' OR typeof(monotonic_ns) <> 'integer' "
+    f"OR COALESCE(read_at_us, '') {_MOMENT})",
+    "SELECT EXISTS (SELECT 1 FROM event WHERE clock NOT IN (SELECT ref FROM clock) "  # noqa: S608 (our own words)
+    f"OR COALESCE(at_us, '') {_MOMENT} OR kind NOT IN ({_KINDS}) OR typeof(detail) <> 'text')",
+)
 
 
 def open_sound(path: Path, *, clock: Clock) -> Salvaged | None:
@@ -40,8 +59,10 @@ def open_sound(path: Path, *, clock: Clock) -> Salvaged | None:
         _check_and_migrate(path, whole=suspect.exists())
         result = None
     except StoreDamaged as error:
+        _log.error("%s: damaged (%s); saving what can be read", path, error)
         result = salvage.salvage(path, clock=clock, why=str(error))
         _check_and_migrate(path, whole=True)
+        _log.error("%s: set aside; what was saved: %s", path.with_name(result.aside), result.as_detail())
     suspect.unlink(missing_ok=True)
     return result
 
@@ -57,12 +78,39 @@ def _check_and_migrate(path: Path, *, whole: bool) -> None:
             if (version == 0) != (not tables):
                 raise StoreDamaged("not a store of ours")
             if whole or path.stat().st_size <= CHECKED_BYTES:
-                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                # A small store, and one found damaged while it ran, is looked at closer: indexes too.
+                check = "integrity_check" if whole or path.stat().st_size <= CLOSELY_CHECKED_BYTES else "quick_check"
+                found = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
                 if found != "ok":
                     raise StoreDamaged(str(found)[:200])
             migrate(connection, path)
-    except sqlite3.Error as error:
+            if tables:
+                _check_sense(connection, rows=whole or path.stat().st_size <= CHECKED_BYTES)
+    except UNREADABLE as error:
+        if getattr(error, "sqlite_errorcode", None) in (None, sqlite3.SQLITE_ERROR):
+            # Text that cannot be decoded, a format or columns that nobody wrote: these queries fail on nothing else.
+            raise StoreDamaged(str(error)) from error
         raise translated(error, path) from error
+
+
+def _check_sense(connection: sqlite3.Connection, *, rows: bool) -> None:
+    """Look for damage that left a well-formed file behind: SQLite keeps no checksums. raises StoreDamaged."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        for script in schema_scripts().values():
+            fresh.executescript(script)
+        if not set(fresh.execute(_COLUMNS)) <= set(connection.execute(_COLUMNS)):
+            raise StoreDamaged("its schema is not ours")
+    try:
+        Registry(connection)
+        if connection.execute("SELECT COUNT(*) FROM epoch").fetchone()[0]:
+            streams.newest_epoch(connection)
+            for stream in Stream:
+                streams.place_of(connection, stream)
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise StoreDamaged(f"a register, clock, epoch or stream makes no sense ({error})") from error
+    for query in _NONSENSE if rows else ():
+        if connection.execute(query).fetchone()[0]:
+            raise StoreDamaged("a read or an event makes no sense")
 
 
 def start_epoch(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buffer.database import connect, sidecar
+from buffer.errors import UNREADABLE
 from buffer.migrate import migrate
 from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, stored_event, stored_read
 from buffer.streams import NO_PREVIOUS, SUPERSEDED
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from domain.clock import Clock
 
 _ROWS_AT_ONCE = 2_000
-_MOST_PROBES = 20_000
-"""Failed queries after which a table's remaining ranges are given up: a lost inner page hides millions of keys."""
+_MOST_PROBES = 5_000
+"""Failed queries, beyond one for each row that was read, after which a table's remaining ranges are given up: a lost
+inner page hides millions of keys, and meanwhile no meter is read."""
 _HIGHEST_KEY = 2**40
 _BATCH_PLACE = "ref, epoch, stream, sequence, collector, hash, items, first_seq, last_seq"
 _BATCH_COLUMNS = f"{_BATCH_PLACE}, sealed_at_us, state, settled_at_us, reason"
@@ -74,7 +76,7 @@ def salvage(path: Path, *, clock: Clock, why: str) -> Salvaged:
     _remove(half)
     try:
         _carry_over(path, half, result)
-    except (sqlite3.Error, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         # No room for a second copy, most likely. Reading meters goes on in an empty store; the data stay set aside.
         result.reads = result.events = result.batches = 0
         result.why = f"{why}; nothing carried over: {error}"
@@ -125,9 +127,11 @@ def _carry_over(damaged: Path, half: Path, result: Salvaged) -> None:
         migrate(new, half)
         try:
             old = sqlite3.connect(f"{damaged.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        except sqlite3.Error:
+        except UNREADABLE:
             return
         with contextlib.closing(old):
+            # A damaged line of the schema then costs its own table alone, and not all of them.
+            old.execute("PRAGMA writable_schema=ON")
             new.execute("BEGIN")
             _Carrier(old, new, result).run()
             new.execute("COMMIT")
@@ -163,28 +167,34 @@ class _Carrier:
     def _rows(self, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table by its integer key, going round what cannot be read."""
         key = columns.split(",")[0]
+        query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key} LIMIT ?"  # noqa: S608
+        try:
+            self.old.execute(f"EXPLAIN {query}", (0, 0, 0))
+        except UNREADABLE:  # what cannot even be compiled has no table to read from
+            self.result.lost += 1
+            return
         try:
             highest = self.old.execute(f"SELECT MAX({key}) FROM {table} NOT INDEXED").fetchone()[0] or 0  # noqa: S608
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             if _is_hopeless(error):
                 return
             highest = _HIGHEST_KEY
-        query = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key} LIMIT ?"  # noqa: S608
-        ranges, probes = [(0, highest)], 0
+        ranges, probes, most = [(0, highest)], 0, _MOST_PROBES
         while ranges:
             low, high = ranges.pop()
             try:
                 rows = self.old.execute(query, (low, high, _ROWS_AT_ONCE)).fetchall()
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 if _is_hopeless(error):
                     return
                 probes += 1
-                if low == high or probes > _MOST_PROBES:
+                if low == high or probes > most:
                     self.result.lost += 1
                 else:
                     middle = (low + high) // 2
                     ranges += [(middle + 1, high), (low, middle)]
                 continue
+            most += len(rows)
             yield from rows
             if len(rows) == _ROWS_AT_ONCE:
                 ranges.append((rows[-1][0] + 1, high))
@@ -198,7 +208,7 @@ class _Carrier:
                 self.result.lost += 1
 
     def _copy_if_readable(self, table: str, columns: str) -> None:
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*UNREADABLE):
             self._copy(table, columns, iter(self.old.execute(f"SELECT {columns} FROM {table}").fetchall()))  # noqa: S608
 
     def _registry(self) -> Registry:
@@ -232,13 +242,13 @@ class _Carrier:
             return {}
         try:
             return {row[0]: row[1] for row in self.old.execute("SELECT stream, sealed_through FROM stream").fetchall()}
-        except sqlite3.Error:
+        except UNREADABLE:
             return {}
 
     def _bytes_of(self, ref: int) -> bytes | None:
         try:
             row = self.old.execute("SELECT data FROM batch_bytes NOT INDEXED WHERE ref = ?", (ref,)).fetchone()
-        except sqlite3.Error:
+        except UNREADABLE:
             return None
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
@@ -275,8 +285,10 @@ class _Carrier:
         return at > 0 and ranges[at - 1][1] >= append_seq
 
 
-def _is_hopeless(error: sqlite3.Error) -> bool:
+def _is_hopeless(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Return whether no other query can do better: no such table, or no database at all."""
+    if isinstance(error, UnicodeDecodeError):  # quoted from a damaged schema, without which no query runs
+        return True
     return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
 
 

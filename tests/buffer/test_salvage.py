@@ -277,3 +277,26 @@ def test_a_fork_seals_anew_in_a_new_epoch(path: Path, clock: ManualClock) -> Non
         epoch = store.epoch
     with Store.open(path, clock=clock) as store:
         assert store.epoch == epoch
+
+
+def test_a_damaged_line_of_the_schema_costs_no_read(path: Path, clock: ManualClock) -> None:
+    """Bytes of the schema that are no text at all: SQLite's own complaint cannot be decoded; the reads are saved."""
+    filled(path, clock)
+    data = path.read_bytes()
+    at = data.index(b") WITHOUT ROWID", data.index(b"CREATE TABLE snapshot"))
+    path.write_bytes(data[:at] + b") \xff\xfe\x9eHOUT ROWID" + data[at + 15 :])
+    with Store.open(path, clock=clock) as store:
+        detail = salvage_event(store).detail
+        assert detail["batches"] == 3
+        assert sum(isinstance(item, StoredRead) for item in store.items_since(0, limit=10**6)) == 3000
+
+
+def test_damage_that_leaves_a_sound_file_is_found_at_the_start(path: Path, clock: ManualClock) -> None:
+    """SQLite keeps no checksums: a register's number that flipped refers to nothing, and would stop every seal."""
+    filled(path, clock)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE read SET register = register + 64 WHERE append_seq = 2900")
+    db.close()
+    with Store.open(path, clock=clock) as store:
+        assert salvage_event(store).detail["unreadable"] == 1
+        assert drained(store)
