@@ -257,8 +257,9 @@ class Uplink:
         )
         try:
             connection.open()
+            level = logging.WARNING if self._told else logging.INFO
+            _log.log(level, "uplink: connected to %s:%d", self._address.host, self._address.port)
             self._connection, self._told = connection, False
-            _log.info("uplink: connected to %s:%d", self._address.host, self._address.port)
             self._count(connected=True, connections=self._status.connections + 1, last_error="")
             self._load_waiting()
             while not self._stopping.is_set():
