@@ -22,8 +22,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def headwater_command(*arguments: str) -> list[str]:
-    """Return the command line of `headwater ARGUMENTS` in this very environment."""
-    return [sys.executable, "-m", "headwater", *arguments]
+    """Return the command line of `headwater ARGUMENTS` in this very environment.
+
+    -P keeps the working directory off the path: a `portal.py` that lies there would be run instead of ours.
+    """
+    return [sys.executable, "-P", "-m", "headwater", *arguments]
 
 
 def free_port() -> int:
@@ -121,7 +124,7 @@ class Child:
 
 def run_to_end(command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float = 120.0) -> str:
     """Run a command to its end and return its standard output; an error carries what it printed."""
-    shown = " ".join(command[2:5])
+    shown = " ".join(command[3:6])
     try:
         done = subprocess.run(  # noqa: S603 (our own command line)
             command,

@@ -239,4 +239,4 @@ def virtual_now_s(system: System) -> float:
 
 def _sabotaged(command: Sequence[str], kind: str) -> list[str]:
     """Return the command line that runs a headwater command with one fault planted in it."""
-    return [sys.executable, "-m", "headwater.demo.sabotage", kind, *command[3:]]
+    return [sys.executable, "-P", "-m", "headwater.demo.sabotage", kind, *command[4:]]
