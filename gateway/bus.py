@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
@@ -345,11 +346,16 @@ class BusOwner:
         raise failure
 
     def _stamped(self, reply: MeterReply, flags: ReadFlag) -> MeterReply:
-        """Return the reply with what only the gateway knows: whether the clock was set, and that it was asked twice."""
+        """Return the reply with what only the gateway knows: whether the clock was set, and that it was asked twice.
+
+        Stamps are kept in whole milliseconds: no line tells more, and the rest would be half of a read's bytes.
+        """
         reads = []
         for read in reply.reads:
-            state = self._clock.state(self._clock.settled_ns(read.read_at, read.clock.monotonic_ns))
-            reads.append(replace(read, clock=state, flags=read.flags | flags))
+            below_us = read.read_at.microsecond % 1000
+            read_at = read.read_at - timedelta(microseconds=below_us)
+            settled_ns = self._clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us)
+            reads.append(replace(read, read_at=read_at, clock=self._clock.state(settled_ns), flags=read.flags | flags))
         return replace(reply, reads=tuple(reads))
 
     def _keep(self, target: MeterTarget, reply: MeterReply, flags: ReadFlag = ReadFlag.NONE) -> None:

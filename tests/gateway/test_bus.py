@@ -35,6 +35,17 @@ def test_a_round_is_one_transaction_and_every_read_is_stamped() -> None:
     assert bench.owner.state.last_round_s == 2.5
 
 
+def test_stamps_are_kept_in_whole_milliseconds() -> None:
+    bench = Bench(meters=2)
+    bench.hand.advance(0.0123456)
+    bench.run(130)
+    assert len(bench.store.reads) >= 4
+    assert {read.read_at.microsecond % 1000 for read in bench.store.reads} == {0}
+    wall_us = [round(read.read_at.timestamp() * 1e6) for read in bench.store.reads]
+    apart = {us - read.clock.monotonic_ns // 1000 for us, read in zip(wall_us, bench.store.reads, strict=True)}
+    assert len(apart) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
