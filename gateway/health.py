@@ -154,7 +154,7 @@ def _faults(status: dict[str, Any]) -> Iterable[str]:
     store, commit = status["store"], status["commit"]
     if commit["last_error"]:
         yield f"the store takes nothing and reading waits: {commit['last_error']}"
-    if store.get("pressed"):
+    elif store.get("pressed"):
         yield "the disk is nearly full; reads go on into the reserve. Restore the connection to the portal."
     if store["rejected_batches"]:
         yield f"the portal refused {store['rejected_batches']} batches; they are kept. Ask the office."

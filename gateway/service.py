@@ -330,7 +330,10 @@ class Service:
             took_s = time.monotonic() - began_real_s
             self._store_asked_real_s = began_real_s + 20 * took_s
             if self.memory.set("disk", "pressed", "yes" if pressed else None) and pressed:
-                log.warning("the disk is nearly full: %s", self._store_facts)
+                log.warning(
+                    "the disk is nearly full: %d MiB free; it drains once the portal acknowledges",
+                    status.bytes_free // 2**20,
+                )
                 detail = {"bytes_free": status.bytes_free, "bytes_used": status.bytes_used}
                 self._add_event(self.event(EventKind.DISK_PRESSURE, detail=detail))
         return self._store_facts
