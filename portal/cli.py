@@ -52,10 +52,10 @@ class _PortalGroup(click.Group):
         except Exception as error:
             if not _is_database_fault(error):
                 raise
-            raise ResourceUnavailable(
-                f"the database does not answer: {str(error).strip()}; "
-                "check DATABASE_URL or HEADWATER_PORTAL_DIR, and run `headwater portal init`"
-            ) from error
+            cure = "check DATABASE_URL or HEADWATER_PORTAL_DIR, and run `headwater portal init`"
+            if "locked" in str(error):
+                cure = "another program holds it; stop that one, or try again in a minute"
+            raise ResourceUnavailable(f"the database does not answer: {str(error).strip()}; {cure}") from error
 
 
 def _is_database_fault(error: Exception) -> bool:
