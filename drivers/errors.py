@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from domain.errors import HeadwaterError
 
+MOST_EVIDENCE_BYTES = 1024
+"""Of what came, this much is shown: the longest frame of any protocol fits twice."""
+
 
 class MeterError(HeadwaterError):
     """A meter could not be read. `meter_id` is the meter that was asked, None where that is not known."""
@@ -41,7 +44,7 @@ class NoReply(MeterError):
 
     def as_json(self) -> dict[str, object]:
         """Return the error with the bytes that were seen."""
-        return {**super().as_json(), "seen": self.seen.hex()}
+        return {**super().as_json(), "seen": self.seen[:MOST_EVIDENCE_BYTES].hex()}
 
 
 class BadReply(MeterError):
@@ -55,7 +58,7 @@ class BadReply(MeterError):
 
     def as_json(self) -> dict[str, object]:
         """Return the error with the reply's bytes."""
-        return {**super().as_json(), "reply": self.reply.hex()}
+        return {**super().as_json(), "reply": self.reply[:MOST_EVIDENCE_BYTES].hex()}
 
 
 class BadFrame(BadReply):
