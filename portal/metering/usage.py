@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from portal.core.models import User
     from portal.customers.models import ServicePoint
+    from portal.metering.packed import KeptRead
 
 PLACES = {
     Unit.LITRE: 3,
@@ -180,31 +181,37 @@ def viewer_usage(
     return usage(service_point, start=start, end=end, resolution=resolution, zone=zone, unit=unit, spans=spans)
 
 
-def count_points(register: MeterRegister, installation: Installation, window: Span) -> list[CountPoint]:
-    """Return the unrolled points of a register that say what happened in a window of one installation.
+def count_points(registers: Sequence[MeterRegister], installation: Installation, window: Span) -> list[CountPoint]:
+    """Return the unrolled points of a counter that say what happened in a window of one installation.
 
+    registers  its definitions, see `_counters`.
     The reads around the window belong to it too, as far as the meter was installed then: they give the counts at the
-    window's ends. So do the dial readings that were written down when the meter was hung up and taken off.
+    window's ends. So do the dial readings that were written down when the meter was hung up and taken off. Reads from
+    later than now (a collector's clock ran ahead) are kept, but no usage is stretched to them.
     """
-    start_us, end_us = to_us(window.start), to_us(window.end)
-    low_us = to_us(installation.start)
-    high_us = None if installation.end is None else to_us(installation.end)
-    reads = reads_of(register.pk, start_us, end_us if high_us is None else min(end_us, high_us))
-    before, after = last_before(register.pk, start_us), first_after(register.pk, end_us)
-    if after is not None and after.read_us > to_us(now() + _CLOCK_AHEAD):
-        after = None  # a collector's clock ran far ahead: its reads are kept, but no usage is stretched to them
-    if before is not None and before.read_us >= low_us:
-        reads.insert(0, before)
-    if after is not None and (high_us is None or after.read_us <= high_us):
-        reads.append(after)
-    points = [
-        CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality))
-        for read in reads
-        if read.quality != ReadQuality.MISSING
-    ]
-    if installation.register_id == register.pk:
+    reads = [read for register in registers for read in _reads_around(register.pk, installation, window)]
+    points = [CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality)) for read in sorted(reads)]
+    if installation.register_id in {register.pk for register in registers}:
         points = [*_written_down(installation, points), *points]
-    return unrolled(points, register.modulus)
+    return unrolled(points, _modulus(registers))
+
+
+def _reads_around(register: int, installation: Installation, window: Span) -> Iterator[KeptRead]:
+    """Yield the reads of one definition in a window, and the ones next to it, while the meter was installed."""
+    low_us, high_us = to_us(installation.start), to_us(now() + _CLOCK_AHEAD)
+    if installation.end is not None:
+        high_us = min(high_us, to_us(installation.end))
+    start_us, end_us = to_us(window.start), min(to_us(window.end), high_us)
+    around = (last_before(register, start_us), first_after(register, end_us))
+    for read in (*reads_of(register, start_us, end_us), *around):
+        if read is not None and low_us <= read.read_us <= high_us and read.quality != ReadQuality.MISSING:
+            yield read
+
+
+def _modulus(registers: Sequence[MeterRegister]) -> int | None:
+    """Return where a counter rolls over: the least of its definitions that were ever read, else of all."""
+    read = [register for register in registers if hasattr(register, "state")] or registers
+    return min((register.modulus for register in read if register.modulus is not None), default=None)
 
 
 def _written_down(installation: Installation, points: Sequence[CountPoint]) -> Iterator[CountPoint]:
@@ -239,9 +246,10 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one register of one installation says about one window, cut to the moments that its points reach."""
+    """What one counter of one installation says about one window, cut to the moments that its points reach."""
 
     register: MeterRegister
+    modulus: int | None
     window: Span
     points: list[CountPoint]
     as_of: datetime | None = field(default=None)
@@ -268,7 +276,7 @@ class _Part:
         assert found is not None  # the window was cut to the points
         count, quality, interpolated = found
         register = self.register
-        raw = count if register.modulus is None else count % register.modulus
+        raw = count if self.modulus is None else count % self.modulus
         unit = Unit(register.unit)
         return DialReading(
             at, register.meter.meter_id, register.register_id, raw, unit, register.scale, quality, interpolated
@@ -280,11 +288,10 @@ class _Part:
         The dial's own count is rounded, and each full turn of it is worth the same rounded volume: so it does not
         matter from which turn a series happens to count, and two series that meet at a moment agree about it.
         """
-        modulus = self.register.modulus
-        if modulus is None:
+        if self.modulus is None:
             return self._rounded(count, unit)
-        turns, shown = divmod(count, modulus)
-        return self._rounded(shown, unit) + turns * self._rounded(modulus, unit)
+        turns, shown = divmod(count, self.modulus)
+        return self._rounded(shown, unit) + turns * self._rounded(self.modulus, unit)
 
     def _rounded(self, count: int, unit: Unit) -> Decimal:
         register = self.register
@@ -300,10 +307,22 @@ def _parts(service_point: ServicePoint, span: Span) -> Iterator[_Part]:
     )
     for installation in installations:
         hung = span.intersection(Span(installation.start, installation.end))
-        registers = MeterRegister.objects.filter(meter=installation.meter, in_usage=True, claimed=True)
-        for register in registers.select_related("meter").order_by("pk"):
-            if hung is not None and (points := count_points(register, installation, hung)):
+        for registers in _counters(installation):
+            if hung is not None and (points := count_points(registers, installation, hung)):
                 known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
                 if known is not None:
                     inside = [point.at for point in points if known.start <= point.at <= known.end]
-                    yield _Part(register, known, points, max(inside, default=None))
+                    yield _Part(registers[0], _modulus(registers), known, points, max(inside, default=None))
+
+
+def _counters(installation: Installation) -> list[list[MeterRegister]]:
+    """Return the claimed counters of a meter, each as its definitions.
+
+    Definitions that differ in nothing but the roll-over are of one counter: the office seldom knows how many digits a
+    meter transmits. Taken apart, the count at installation would belong to one and the reads to another.
+    """
+    counters: dict[tuple[str, str, int], list[MeterRegister]] = {}
+    registers = MeterRegister.objects.filter(meter=installation.meter, in_usage=True, claimed=True)
+    for register in registers.select_related("meter", "state").order_by("pk"):
+        counters.setdefault((register.register_id, register.unit, register.scale), []).append(register)
+    return list(counters.values())

@@ -46,16 +46,22 @@ class Dial:
 
 
 def dials(service_point: ServicePoint, span: Span, *, zone: ZoneInfo) -> tuple[Dial, ...]:
-    """Return the newest reading of every dial that hangs at a service point, none older than the viewer's time."""
+    """Return the newest reading of every dial that hangs at a service point.
+
+    None is older than the viewer's time there, nor than the meter's: what it showed elsewhere is somebody else's.
+    """
+    open_ones = Installation.objects.filter(service_point=service_point, end__isnull=True)
+    hung_at = dict(open_ones.values_list("meter_id", "start"))
     states = RegisterState.objects.filter(
-        register__meter__in=Installation.objects.filter(service_point=service_point, end__isnull=True).values("meter"),
+        register__meter__in=hung_at,
         register__claimed=True,
         register__in_usage=True,
         last_read_at__gte=span.start,
     ).select_related("register__meter")
     newest: dict[tuple[int, str], RegisterState] = {}
     for state in states.order_by("last_read_at"):  # a register declared anew (other roll-over) replaces its old self
-        newest[state.register.meter_id, state.register.register_id] = state
+        if state.last_read_at >= hung_at[state.register.meter_id]:
+            newest[state.register.meter_id, state.register.register_id] = state
     return tuple(
         _dial(
             state.register.meter.meter_id,

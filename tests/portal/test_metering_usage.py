@@ -11,6 +11,7 @@ import pytest
 
 from domain.reading import ReadQuality, Register, RegisterRead
 from domain.units import Unit
+from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.customers import services as customers
 from portal.customers.models import Account, AccountAccess, Occupancy
@@ -215,6 +216,43 @@ def test_a_clock_far_ahead_stretches_no_usage() -> None:
     arrive([read(register, 900_000, datetime(2199, 1, 1, tzinfo=UTC))])
     series = usage(service_point, start=NOON, end=NOON + timedelta(hours=3), resolution="hour", unit=Unit.LITRE)
     assert [row.counts for row in series.rows] == [100, None, None]
+
+
+def test_nor_does_a_clock_ahead_by_less_than_the_period_shown() -> None:
+    register, moment = total(), now()
+    service_point, _ = home(register, moment - timedelta(days=1))
+    arrive([read(register, 100 * n, moment - timedelta(hours=3 - n)) for n in range(3)])
+    arrive([read(register, 900_000, moment + timedelta(days=5))])
+    span = {"start": moment - timedelta(hours=6), "end": moment + timedelta(days=20), "resolution": "day"}
+    series = usage(service_point, **span)
+    assert (series.total_counts, series.as_of) == (200, moment - timedelta(hours=1))
+
+
+@pytest.mark.parametrize("office", [None, 10**5])
+@pytest.mark.parametrize("wire", [None, 10**8])
+def test_the_office_need_not_know_where_a_dial_rolls_over(office: int | None, wire: int | None) -> None:
+    """One counter, two definitions: counts that were written down and counts that were read belong together."""
+    service_point, installation = home(total(modulus=office), NOON, first_count=99_000)
+    register = total(modulus=wire)
+    arrive([read(register, 100_000 + n, NOON + timedelta(hours=n)) for n in range(1, 6)])
+    span = {"start": NOON, "end": NOON + timedelta(days=2), "unit": Unit.LITRE}
+    assert usage(service_point, resolution="day", **span).total == 1005
+    assert installation.register is not None
+    end = NOON + timedelta(hours=6)
+    metering.remove_meter(installation, end, register=installation.register, last_count=100_007)
+    series = usage(service_point, resolution="hour", **span)
+    assert (series.total, series.total_counts) == (1007, 1007)
+    assert series.first is not None
+    assert series.last is not None
+    assert (series.first.raw_count, series.last.raw_count) == (99_000, 100_007)
+
+
+def test_a_definition_that_changes_on_the_way_leaves_no_gap() -> None:
+    service_point, _ = home(total(modulus=None), NOON)
+    arrive([read(total(modulus=None), n * 10, NOON + timedelta(hours=n)) for n in range(3)])
+    arrive([read(total(modulus=10**8), n * 10, NOON + timedelta(hours=n)) for n in range(3, 6)])
+    series = usage(service_point, start=NOON, end=NOON + timedelta(hours=5), resolution="hour", unit=Unit.LITRE)
+    assert [row.counts for row in series.rows] == [10] * 5
 
 
 @pytest.mark.parametrize(("hours", "resolution"), [(0, "hour"), (-1, "day"), (24 * 900, "hour"), (1, "week")])

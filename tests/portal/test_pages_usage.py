@@ -102,6 +102,18 @@ def test_nothing_before_the_first_read_is_shown_as_a_row(box: Box) -> None:
     assert page.following is None
 
 
+def test_what_a_meter_showed_elsewhere_is_not_shown(box: Box) -> None:
+    user = person()
+    service_point, old = home(total("OLD-1"), NOON - timedelta(days=9), user=user)
+    apply(box, [read(total(), 4711, NOON - timedelta(hours=3))])
+    metering.remove_meter(old, NOON - timedelta(hours=2))
+    row = metering.claim_register(total(), at=NOON)
+    metering.install_meter(row.meter, service_point, NOON - timedelta(hours=1))
+    assert services.usage_page(user, service_point, by=By.HOUR, day=None).dials == ()
+    apply(box, [read(total(), 4712, NOON - timedelta(minutes=1))])
+    assert [d.count for d in services.usage_page(user, service_point, by=By.HOUR, day=None).dials] == [4712]
+
+
 def test_a_new_home_waits_for_its_first_read(box: Box) -> None:
     user = person()
     service_point, _ = home(total(), NOON - timedelta(hours=2), user=user)
