@@ -1,14 +1,13 @@
 """Reads of generated households, stamped as a gateway stamps them: what every section of the benchmark measures with.
 
 Counts are litres of an 8-digit dial behind which firmware_sim's households use water in June. Meters are polled in turn
-on one bus, 60 to 75 ms each. read_at is in whole microseconds and monotonic time keeps its distance to it, as
-gateway/timekeeping.py settles it; the clock is synchronised.
+on one bus, 60 to 75 ms each. read_at is in whole milliseconds and monotonic time keeps its distance to it, as
+the bus owner stamps it; the clock is synchronised.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ class Homes:
         """Return one read of each meter, the first one shortly after `at`."""
         reads = []
         for register, household, first in zip(self.registers, self._households, self._first_counts, strict=True):
-            at += timedelta(microseconds=self._rng.randrange(60_000, 75_000))
+            at += timedelta(milliseconds=self._rng.randrange(60, 75))
             count = (first + household.volume_ml(at) // 1000) % MODULUS
             reads.append(RegisterRead(register, count, at, _clock(at)))
         return reads
@@ -52,7 +51,7 @@ class Homes:
     def rounds(self, number: int, *, every_s: int, start: datetime = START) -> Iterator[list[RegisterRead]]:
         """Yield that many rounds of reads, one each `every_s`, each begun up to 20 ms late."""
         for turn in range(number):
-            late = timedelta(microseconds=self._rng.randrange(20_000))
+            late = timedelta(milliseconds=self._rng.randrange(20))
             yield self.poll(start + timedelta(seconds=turn * every_s) + late)
 
 
@@ -64,12 +63,6 @@ def _register(rng: random.Random, index: int) -> Register:
 
 def _clock(at: datetime) -> ClockState:
     return ClockState(bytes(range(16)), (at - _BOOTED) // _MICROSECOND * 1000, True, _SYNCED_SINCE)
-
-
-def in_whole_ms(reads: Sequence[RegisterRead]) -> list[RegisterRead]:
-    """Return the same reads as a collector would have stamped them that keeps no more than milliseconds."""
-    cut = [read.read_at - timedelta(microseconds=read.read_at.microsecond % 1000) for read in reads]
-    return [replace(read, read_at=at, clock=_clock(at)) for read, at in zip(reads, cut, strict=True)]
 
 
 def batch_of(reads: Sequence[RegisterRead], *, seed: int = 1) -> Batch:

@@ -49,7 +49,6 @@ def _wire(section: dict[str, Any]) -> str:
         [
             name.replace("x", " x "),
             row["bytes_per_read"],
-            row["bytes_per_read_stamped_in_whole_ms"],
             row["json_bytes_per_read"],
             row["json_zlib9_bytes_per_read"],
             row["encode_and_sign_us_per_read"],
@@ -62,7 +61,6 @@ def _wire(section: dict[str, Any]) -> str:
     head = [
         "meters x reads",
         "bytes a read",
-        "in whole ms",
         "JSON",
         "JSON, zlib",
         "sign, us",
@@ -72,7 +70,7 @@ def _wire(section: dict[str, Any]) -> str:
     ]
     return f"""## On the wire
 
-Bytes of a signed batch over its reads; the same with clocks that keep milliseconds; the same reads as unsigned JSON,
+Bytes of a signed batch over its reads, stamped in whole milliseconds; the same reads as unsigned JSON,
 plain and compressed. Then microseconds a read to encode and sign and to verify and decode, and both as multiples of
 `json.dumps` and `json.loads` of the same reads, which sign and check nothing.
 

@@ -16,7 +16,7 @@ from sync.signing import SigningKey, open_batch, sign_batch
 from tests.bench import __main__ as command
 from tests.bench import buffering, ingesting, month, page, portals, running, storing, wire
 from tests.bench.counting_proxy import CountingProxy
-from tests.bench.homes import COLLECTOR, Homes, batch_of, in_whole_ms
+from tests.bench.homes import COLLECTOR, Homes, batch_of
 from tests.bench.measure import machine, rounded
 from tests.broker import Broker, Pki
 
@@ -40,7 +40,7 @@ def test_homes_are_the_same_for_a_seed_and_their_dials_only_rise() -> None:
     times = [read.read_at for turn in first for read in turn]
     assert times == sorted(set(times))
     reads = [read for turn in first for read in turn]
-    assert all(read.read_at.microsecond % 1000 == 0 for read in in_whole_ms(reads))
+    assert all(read.read_at.microsecond % 1000 == 0 for read in reads)
     key = SigningKey.generate()
     batch = batch_of(reads)
     assert open_batch(sign_batch(batch, key), collector=COLLECTOR, keys=lambda _kid: key.verify_key) == batch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync.signing import SigningKey, open_batch, sign_batch
 from tests.bench.batches import SHAPES
-from tests.bench.homes import COLLECTOR, Homes, batch_of, in_whole_ms
+from tests.bench.homes import COLLECTOR, Homes, batch_of
 from tests.bench.measure import median, say, seconds
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def _one(reads: list[RegisterRead], *, times: int) -> dict[str, float]:
     laps = [[seconds(work) * 1e6 / count for work in works] for _ in range(times)]
     return {
         "bytes_per_read": len(signed) / count,
-        "bytes_per_read_stamped_in_whole_ms": len(sign_batch(batch_of(in_whole_ms(reads)), key)) / count,
         "json_bytes_per_read": len(plain) / count,
         "json_zlib9_bytes_per_read": len(zlib.compress(plain, 9)) / count,
         "json_over_ours": len(plain) / len(signed),
