@@ -67,6 +67,7 @@ class BusOwner:
         self._link: Link | None = None
         self._reopen_at_s = 0.0
         self._reopen_pause_s = REOPEN_FIRST_S
+        self._hung_up_at: set[str] = set()
         self._round_began_s: float | None = None
         self._jobs: deque[Job] = deque()
         self._searches: deque[Search] = deque()
@@ -295,9 +296,13 @@ class BusOwner:
             self._close()
             try:
                 self._link = self._open_line()
-                reply = self._ask(target, driver, self._link, attempts=1)
             except (LinkDown, ResourceUnavailable):
                 self._line_is_down(error)
+                return
+            try:
+                reply = self._ask(target, driver, self._link, attempts=1)
+            except LinkDown as again:
+                self._hung_up(meter, history, again)
                 return
             except MeterError as second:
                 self._failed(meter, history, second)
@@ -305,9 +310,19 @@ class BusOwner:
         except MeterError as error:
             self._failed(meter, history, error)
             return
+        self._hung_up_at.clear()
         self._histories[meter.meter_id] = schedule.succeeded(meter, now_s)
         self._returned(target)
         self._keep(target, reply)
+
+    def _hung_up(self, meter: PlannedMeter, history: schedule.History, error: LinkDown) -> None:
+        """Tell a line that is gone from one that opens and goes at one meter, whose fault must not cost the others."""
+        self._hung_up_at.add(meter.meter_id)
+        if len(self._hung_up_at) >= min(2, len(self.plan.plan.meters)):
+            self._line_is_down(error)
+            return
+        self._close()
+        self._failed(meter, history, error)
 
     def _ask(
         self, target: MeterTarget, driver: MeterDriver, link: Link, *, attempts: int, told: bool = True

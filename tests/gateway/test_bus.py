@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -183,6 +184,25 @@ def test_a_line_that_hung_up_between_rounds_is_called_again_at_once() -> None:
     assert stale.closed
     assert bench.kinds() == []
     assert [read.raw_count for read in bench.store.reads] == [1, 9]
+
+
+def test_a_meter_at_which_the_line_hangs_up_costs_the_others_nothing() -> None:
+    """A TCP device that closes the connection at one meter's damaged answer: that meter is silent, not the line."""
+    bench = Bench(meters=3)
+    bench.driver.answers["M1"] = failing(LinkDown("closed by the other side"))
+    bench.run(600)
+    assert bench.kinds() == ["meter-silent"]
+    assert bench.store.events[0].meter_id == "M1"
+    counts = Counter(str(read.register.meter_id) for read in bench.store.reads)
+    assert counts["M0"] == counts["M2"] >= 3
+
+
+def test_a_line_that_hangs_up_at_every_meter_is_down() -> None:
+    bench = Bench(meters=3)
+    for name in ("M0", "M1", "M2"):
+        bench.driver.answers[name] = failing(LinkDown("closed by the other side"))
+    bench.run(60)
+    assert bench.kinds()[0] == "line-down"
 
 
 def test_an_on_demand_read_goes_before_the_polls_that_are_due() -> None:
