@@ -132,7 +132,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 
+# Attempts are counted in the cache; by default a few hundred other keys would push them out.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
+
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+# Links in messages carry public ids and random keys, no row numbers.
+ACCOUNT_ADAPTER = "portal.core.accounts.AccountAdapter"
+ACCOUNT_FORMS = {"user_token": "portal.core.accounts.UserTokenForm"}
+ACCOUNT_EMAIL_CONFIRMATION_HMAC = False
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
