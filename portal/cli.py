@@ -250,6 +250,7 @@ def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
     else:
         _refuse_no_socket(fd)
     _serve_checks(pages=True)
+    _refuse_open_demo(host)
     import uvicorn
 
     if as_json:
@@ -268,6 +269,18 @@ def serve(host: str, port: int, fd: int | None, as_json: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _refuse_open_demo(host: str) -> None:
+    from django.conf import settings
+
+    from portal.config.environment import is_loopback
+
+    if settings.DEMO and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host}: a demo (HEADWATER_DEMO=True) shows pages in clear text, on this machine alone; "
+            "use --host 127.0.0.1"
+        )
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 
 from domain.errors import ConfigError
@@ -70,7 +72,11 @@ def _utility(row: Mapping[str, Any]) -> None:
 
 
 def _user(row: Mapping[str, Any], made: Counter[str], *, is_staff: bool) -> None:
-    email = row["email"].lower()
+    email = row["email"].strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise ValueError(f"{row['email']!r} is not an email address") from error
     user = User.objects.filter(email=email).first()
     if user is None:
         user = User.objects.create_user(
@@ -122,7 +128,7 @@ def _occupy(row: Mapping[str, Any], service_point: ServicePoint, made: Counter[s
         made["occupancies"] += 1
     residents: Sequence[str] = [row["resident"]] if row.get("resident") else []
     for email in residents:
-        user = User.objects.filter(email=email.lower()).first()
+        user = User.objects.filter(email=email.strip().lower()).first()
         if user is None:
             raise ValueError(f"resident {email!r} is not among the residents")
         customers.grant_access(account, user, at=start, label=_LABEL)

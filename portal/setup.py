@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -21,10 +22,24 @@ def prepare_state_directory() -> None:
             (environment.portal_dir / name).mkdir(exist_ok=True, mode=0o700)
         if environment.secret_key is None:
             write_private(environment.portal_dir / "keys" / "secret_key", secrets.token_urlsafe(50).encode())
+        if not environment.database.is_postgresql:
+            _keep_from_others(Path(environment.database.name))
     except OSError as error:
         raise ResourceUnavailable(
-            f"{environment.portal_dir}: {error.strerror}; set HEADWATER_PORTAL_DIR to a directory that can be written"
+            f"{error.filename or environment.portal_dir}: {error.strerror}; set HEADWATER_PORTAL_DIR "
+            "(and DATABASE_URL) to a directory that can be written"
         ) from error
+
+
+def _keep_from_others(database: Path) -> None:
+    """Make the SQLite file so that only its owner may read it; take the rights of strangers off one that is there."""
+    # SQLite takes an empty file for a new database, and gives its log the same mode.
+    descriptor = os.open(database, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        with contextlib.suppress(PermissionError):  # somebody else's file, which we may write
+            os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o770)
+    finally:
+        os.close(descriptor)
 
 
 def initialise() -> dict[str, Any]:

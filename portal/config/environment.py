@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BOOLEANS = {"True": True, "False": False}
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +66,43 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     faults: list[str] = []
     portal_dir = Path(env.get("HEADWATER_PORTAL_DIR", "run/portal")).absolute()
     database = _database(env.get("DATABASE_URL", ""), portal_dir, faults)
+    demo = _boolean(env, "HEADWATER_DEMO", faults)
     clock_spec = env.get("HEADWATER_CLOCK", "system")
-    try:
-        clock_from_spec(clock_spec)
-    except ValueError as error:
-        faults.append(f"HEADWATER_CLOCK: {error}")
+    _check_clock(clock_spec, faults, demo=demo)
     broker_url = env.get("HEADWATER_BROKER_URL", "mqtts://127.0.0.1:8883")
-    _check_broker(broker_url, faults)
+    _check_broker(broker_url, faults, demo=demo)
     kind = env.get("HEADWATER_BROKER_KIND", "nats")
     if kind not in ("nats", "mosquitto"):
         faults.append(f"HEADWATER_BROKER_KIND={kind!r}: expected nats or mosquitto")
+    hosts = tuple(
+        h.strip() for h in env.get("HEADWATER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",") if h.strip()
+    )
+    if demo and (others := [host for host in hosts if not is_loopback(host)]):
+        faults.append(
+            f"HEADWATER_DEMO=True shows pages in clear text, on this machine alone; HEADWATER_ALLOWED_HOSTS names "
+            f"{', '.join(others)}: unset one of them"
+        )
     result = Environment(
         portal_dir=portal_dir,
         database=database,
         clock_spec=clock_spec,
         secret_key=_secret_key(env, portal_dir, faults),
-        allowed_hosts=tuple(
-            h.strip() for h in env.get("HEADWATER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",") if h.strip()
-        ),
+        allowed_hosts=hosts,
         broker_url=broker_url,
         broker_config=_path(env, "HEADWATER_BROKER_CONFIG"),
         broker_kind=kind,
         broker_pid_file=_path(env, "HEADWATER_BROKER_PID_FILE"),
-        demo=_boolean(env, "HEADWATER_DEMO", faults),
+        demo=demo,
         behind_tls_proxy=_boolean(env, "HEADWATER_BEHIND_TLS_PROXY", faults),
     )
     if faults:
         raise ConfigError(faults)
     return result
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself and nothing else."""
+    return host in _LOOPBACK
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:
@@ -122,7 +132,17 @@ def _secret_key(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> 
         return None
 
 
-def _check_broker(url: str, faults: list[str]) -> None:
+def _check_clock(spec: str, faults: list[str], *, demo: bool) -> None:
+    try:
+        clock_from_spec(spec)
+    except ValueError as error:
+        faults.append(f"HEADWATER_CLOCK: {error}")
+    else:
+        if spec != "system" and not demo:
+            faults.append(f"HEADWATER_CLOCK={spec!r}: another clock than the machine's is for a demo; unset it")
+
+
+def _check_broker(url: str, faults: list[str], *, demo: bool) -> None:
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -130,8 +150,10 @@ def _check_broker(url: str, faults: list[str]) -> None:
         port = None
     if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or port is None:
         faults.append(f"HEADWATER_BROKER_URL={url!r}: expected mqtts://host:port")
-    elif parts.scheme == "mqtt" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        faults.append(f"HEADWATER_BROKER_URL={url!r}: clear text goes to a loopback address only; use mqtts://")
+    elif parts.scheme == "mqtt" and not (demo and is_loopback(parts.hostname)):
+        faults.append(
+            f"HEADWATER_BROKER_URL={url!r}: clear text goes to a loopback address only, and in a demo; use mqtts://"
+        )
 
 
 def _database(url: str, portal_dir: Path, faults: list[str]) -> DatabaseAddress:

@@ -91,6 +91,7 @@ def test_an_import_is_repeated_without_effect(tmp_path: Path) -> None:
         (("premises", 0, "address"), None, "premises[0]"),
         (("utility", "zone"), "Mars/Olympus", "Mars/Olympus"),
         (("people",), [], "people: unknown key"),
+        (("residents", 1, "email"), "ben at example.org", "residents[1]"),
     ],
 )
 def test_a_faulty_import_changes_nothing(tmp_path: Path, place: tuple[Any, ...], fault: object, expected: str) -> None:
@@ -164,6 +165,8 @@ def test_a_portal_starts_serves_and_stops(tmp_path: Path) -> None:
         refused = own.command("worker", code=3)
         assert "headwater portal init" in refused["message"]
         own.command("init")
+        readable = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_mode & 0o007]
+        assert {path.relative_to(tmp_path).parts[0] for path in readable} <= {"static"}
         key = (tmp_path / "keys" / "secret_key").read_bytes()
         own.command("init")
         assert (tmp_path / "keys" / "secret_key").read_bytes() == key
@@ -173,6 +176,7 @@ def test_a_portal_starts_serves_and_stops(tmp_path: Path) -> None:
             taken.listen()
             port = str(taken.getsockname()[1])
             assert "--port" in own.command("serve", "--port", port, code=10)["message"]
+        assert "demo" in own.command("serve", "--host", "0.0.0.0", "--port", str(free_port()), code=3)["message"]
         port = str(free_port())
         serving = own.start("serve", "--port", port)
         until(lambda: _status(int(port), "/api/v1/me") == 401, "the portal answers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,15 +62,37 @@ def test_every_fault_is_reported_at_once() -> None:
     faults = error.value.faults
     assert [fault.split("=")[0].split(":")[0].split(" ")[0] for fault in faults] == [
         "DATABASE_URL",
+        "HEADWATER_DEMO",
         "HEADWATER_CLOCK",
         "HEADWATER_BROKER_URL",
         "HEADWATER_BROKER_KIND",
         "HEADWATER_SECRET_KEY",
-        "HEADWATER_DEMO",
         "HEADWATER_BEHIND_TLS_PROXY",
     ]
     assert "secret" not in str(error.value).replace("SECRET", "")
     assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("env", "allowed"),
+    [
+        ({"HEADWATER_DEMO": "True"}, True),
+        ({"HEADWATER_DEMO": "True", "HEADWATER_ALLOWED_HOSTS": "localhost,127.0.0.1"}, True),
+        ({"HEADWATER_DEMO": "True", "HEADWATER_ALLOWED_HOSTS": "localhost,water.example.org"}, False),
+        ({"HEADWATER_DEMO": "True", "HEADWATER_ALLOWED_HOSTS": "*"}, False),
+        ({"HEADWATER_ALLOWED_HOSTS": "water.example.org"}, True),
+        ({"HEADWATER_DEMO": "True", "HEADWATER_BROKER_URL": "mqtt://127.0.0.1:1883"}, True),
+        ({"HEADWATER_BROKER_URL": "mqtt://127.0.0.1:1883"}, False),
+        ({"HEADWATER_DEMO": "True", "HEADWATER_CLOCK": "scaled:60:0:0"}, True),
+        ({"HEADWATER_CLOCK": "scaled:60:0:0"}, False),
+    ],
+)
+def test_clear_text_and_other_clocks_stay_on_one_machine_in_a_demo(env: dict[str, str], allowed: bool) -> None:
+    if allowed:
+        read_environment(env)
+        return
+    with pytest.raises(ConfigError):
+        read_environment(env)
 
 
 @pytest.mark.parametrize("url", ["mqtts://broker.example", "mqtts://:8883", "http://x:1", "mqtts://x:99999", ""])
@@ -126,6 +149,18 @@ def test_logs_hold_nothing_personal() -> None:
     code = logging.LogRecord("x", 20, __file__, 1, "code hwc-4g79-j6dd-twrn-t9k9 used", None, None)
     NoPersonalData().filter(code)
     assert code.getMessage() == "code <secret> used"
+
+
+def test_nor_does_a_traceback() -> None:
+    try:
+        int("Key (email)=(ana@example.org) already exists.")
+    except ValueError:
+        record = logging.LogRecord("x", 40, __file__, 1, "it failed", None, sys.exc_info())
+    NoPersonalData().filter(record)
+    text = logging.Formatter("%(message)s").format(record)
+    assert "Key (email)=(<email>) already exists." in text.splitlines()[-1]
+    assert "Traceback" in text
+    assert "ana@" not in text
 
 
 def test_the_reference_page_names_every_setting_and_reason() -> None:
