@@ -5,8 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +25,16 @@ def data_dir() -> Path:
     if not (folder / "meters").is_dir():
         pytest.skip(f"required-data: real meter data not found at {folder}; set HEADWATER_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for the session (Playwright allows one to a process); every test gets contexts of its own."""
+    pages.chromium_path()
+    with sync_playwright() as playwright:
+        browser = pages.launch(playwright)
+        yield browser
+        browser.close()
 
 
 def _skips_by_reason(terminal: pytest.TerminalReporter) -> Counter[str]:

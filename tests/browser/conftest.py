@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.browser import pages
 from tests.browser.homes import PASSWORD
@@ -88,16 +87,6 @@ def _wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) ->
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"the portal did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One browser for the session; every test gets contexts of its own."""
-    pages.chromium_path()
-    with sync_playwright() as playwright:
-        browser = pages.launch(playwright)
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True)
