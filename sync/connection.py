@@ -107,7 +107,7 @@ class Connection:
         *,
         tls: TlsFiles | None,
         on_message: Callable[[str, bytes], None],
-        keepalive_s: int = 20,
+        keepalive_s: int = 60,
     ) -> None:
         if address.tls != (tls is not None):
             raise ConfigError("certificates and mqtts:// go together")
