@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(error.exit_code)
         wrong = {"error": type(error).__name__, "message": error.format_message(), "permanent": True}
         _end(wrong, error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         _end({"error": "Interrupted", "message": "interrupted", "permanent": False} if as_json else "interrupted", 130)
     except Exception as error:
         if not as_json:

@@ -29,9 +29,9 @@ def test_a_broker_that_forgot_everything_and_an_ingest_that_came_late(tmp_path: 
         ingest.kill()
         shutil.rmtree(tmp_path / "portal" / "broker" / "state")
         broker.start()
-        deadline = time.monotonic() + 60
-        while not all(collector.status()["uplink"]["state"] == "connected" for collector in system.collectors):
-            assert time.monotonic() < deadline, [collector.status()["uplink"] for collector in system.collectors]
+        deadline = time.monotonic() + 90
+        while any(c.status().get("uplink", {}).get("state") != "connected" for c in system.collectors):
+            assert time.monotonic() < deadline, [collector.status() for collector in system.collectors]
             time.sleep(0.2)
         time.sleep(5)  # long enough for batches to go where nobody keeps them
         ingest.start()
@@ -60,7 +60,7 @@ def test_ctrl_c_while_it_starts_ends_cleanly(tmp_path: Path, stage: str) -> None
             assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
             time.sleep(0.05)
         os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
-        assert demo.wait(timeout=60) == 130
+        assert demo.wait(timeout=60) == 130, log.read_text(encoding="utf-8")
         assert "Traceback" not in log.read_text(encoding="utf-8")
         deadline = time.monotonic() + 30
         while left := processes_about(folder):
