@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,8 +46,22 @@ def tail(path: Path, lines: int = 12) -> str:
 
 def _die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the demo dies, however it dies (runs in the child before exec)."""
+    # A Ctrl-C that came since the fork was the demo's; ignoring it drops it, then the child starts as any other.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Put a Ctrl-C off: between fork and exec it would strike the child's copy of this program, and be told there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass
@@ -63,7 +77,7 @@ class Child:
 
     def start(self) -> None:
         """Start it; its output goes to its log. Call from the main thread: the kernel ties a child to its thread."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, _no_interrupt():
             self._process = subprocess.Popen(  # noqa: S603 (our own command line)
                 self.command,
                 stdin=subprocess.DEVNULL,
