@@ -148,7 +148,8 @@ def measure_ping(folder: Path, broker: Broker, pki: Pki, *, idle_s: float) -> di
     say(f"month: an idle connection for {idle_s or 5:.0f} s")
     with _linked(folder, broker, pki, keepalive_s=interval_s) as link:
         before = link.settle()
-        wait_for(lambda: link.proxy.passed().chunks_up >= before.chunks_up + 2, seconds=3 * interval_s, what="two keepalives")
+        twice = before.chunks_up + 2
+        wait_for(lambda: link.proxy.passed().chunks_up >= twice, seconds=3 * interval_s, what="two keepalives")
         passed = link.settle() - before
     pings = passed.chunks_up
     per_minute = pings * KEEPALIVE_S / 60
