@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portal.metering.models import RecentRead, RegisterDay, StoredBatch
+from portal.metering.models import Epoch, RecentRead, RegisterDay, StoredBatch
 from portal.metering.packed import DAY_US, unpack_day
 from portal.metering.reads import to_us
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from domain.reading import StoredRead
-    from portal.metering.models import Epoch
 
 _REGISTERS_AT_ONCE = 500
 _Place = tuple[int, int, int]
@@ -27,23 +26,18 @@ _Place = tuple[int, int, int]
 def held_before(reads: Sequence[StoredRead], rows: Sequence[int], *, epoch: Epoch) -> set[int]:
     """Return the indexes of the reads that are held already; rows are their MeterRegister ids in that order.
 
-    One query as long as no other epoch of the collector reaches into the batch's time.
+    One query as long as the collector has one epoch, two while no other reaches into the batch's time.
     """
     if not reads:
         return set()
+    others = Epoch.objects.filter(collector=epoch.collector_id).exclude(pk=epoch.pk).values_list("pk", flat=True)
     moments = [stored.read.read_at for stored in reads]
-    others = list(
-        StoredBatch.objects.filter(
-            epoch__collector_id=epoch.collector_id, first_read_at__lte=max(moments), last_read_at__gte=min(moments)
-        )
-        .exclude(epoch=epoch)
-        .order_by()
-        .values_list("epoch", flat=True)
-        .distinct()
+    # An empty list asks nothing.
+    near = StoredBatch.objects.filter(
+        epoch__in=list(others), first_read_at__lte=max(moments), last_read_at__gte=min(moments)
     )
-    if not others:
-        return set()
-    held = set(_held(sorted(set(rows)), to_us(min(moments)), to_us(max(moments)), set(others)))
+    epochs = set(near.values_list("epoch", flat=True))
+    held = set(_held(sorted(set(rows)), to_us(min(moments)), to_us(max(moments)), epochs)) if epochs else set()
     return {
         index
         for index, (row, stored) in enumerate(zip(rows, reads, strict=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import cbor2
 import pytest
 from django.db import DataError
 
 from domain.ids import BatchId, CollectorId, Stream
-from domain.reading import EventKind
+from domain.reading import EventKind, StoredRead
 from portal.core.services import current_change
 from portal.fleet import services as fleet
 from portal.ingest import apply as apply_module
@@ -28,9 +29,13 @@ from portal.metering.models import (
     StoredBatch,
 )
 from portal.metering.reconcile import batches_that_brought, held_reads, holes
+from portal.metering.repeats import held_before
 from sync import signing
 from sync.batch import encode_payload
 from tests.portal.building import NOON, Box, collector_row, enrolled, event, home, read, total
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import DjangoAssertNumQueries
 
 pytestmark = pytest.mark.django_db
 
@@ -372,6 +377,16 @@ def test_reads_sent_again_under_a_new_epoch_are_kept_once(box: Box, folded: bool
     rebuild()
     assert sorted((row["meter"], row["read_at"], row["count"]) for row in held_reads()) == expected
     assert sum(StoredBatch.objects.values_list("repeated", flat=True)) == 20
+
+
+def test_looking_for_repeated_reads_costs_one_query_while_there_is_one_epoch(
+    box: Box, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    reads = [StoredRead(n, item) for n, item in enumerate(reads_of_one_hour())]
+    apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)
+    row = Epoch.objects.get()
+    with django_assert_num_queries(1):
+        assert held_before(reads, [1] * len(reads), epoch=row) == set()
 
 
 def test_another_count_or_moment_under_a_new_epoch_is_another_read(box: Box) -> None:
