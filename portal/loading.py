@@ -18,7 +18,7 @@ from domain.units import Unit
 from portal.core.clock import now
 from portal.core.models import User, UtilitySettings
 from portal.customers import services as customers
-from portal.customers.models import Account, Occupancy, ServicePoint
+from portal.customers.models import Account, AccountAccess, Occupancy, ServicePoint
 from portal.metering import services as metering
 from portal.metering.models import Installation, MeterRegister
 
@@ -131,7 +131,9 @@ def _occupy(row: Mapping[str, Any], service_point: ServicePoint, made: Counter[s
         user = User.objects.filter(email=email.strip().lower()).first()
         if user is None:
             raise ValueError(f"resident {email!r} is not among the residents")
-        customers.grant_access(account, user, at=start, label=_LABEL)
+        # Access that staff have ended stays ended, however often the file is loaded.
+        if not AccountAccess.objects.filter(account=account, user=user).exists():
+            customers.grant_access(account, user, at=start, label=_LABEL)
 
 
 def _moment(text: str) -> datetime:

@@ -128,12 +128,12 @@ def _meter_row(row: MeterRegister) -> tuple[Cell, ...]:
         Cell(place.service_point.premise.address) if place else Cell(_("not installed"), "warn"),
         when(state.last_read_at if state else None),
         Cell(dial, "number"),
-        Cell(_QUALITY[quality]() if quality is not None else "\N{EN DASH}"),
+        Cell(QUALITY[quality]() if quality is not None else "\N{EN DASH}"),
         Cell(_("claimed"), "good") if row.claimed else Cell(_("unclaimed"), "bad"),
     )
 
 
-_QUALITY: dict[ReadQuality, Callable[[], str]] = {
+QUALITY: dict[ReadQuality, Callable[[], str]] = {
     ReadQuality.MEASURED: lambda: _("measured"),
     ReadQuality.ESTIMATED: lambda: _("estimated"),
     ReadQuality.EDITED: lambda: _("edited"),

@@ -16,6 +16,7 @@ from portal.core.errors import Refused
 from portal.core.services import audit, utility_zone
 from portal.metering.usage import usage
 from portal.staff.listing import Cell, Listing
+from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
     from portal.core.models import User
@@ -48,7 +49,7 @@ def look_at_usage(actor: User, service_point: ServicePoint, *, reason: str) -> L
         day = date_format(row.start.astimezone(zone), pgettext("day in a staff table", "D, Y-m-d"))
         volume = Cell(_("no data"), "warn") if row.volume is None else Cell(f"{row.volume:,f}", "number")
         counts = Cell("\N{EN DASH}" if row.counts is None else f"{row.counts:,}", "number")
-        rows.append((Cell(day), volume, counts, Cell(row.quality.name.lower(), "code")))
+        rows.append((Cell(day), volume, counts, Cell(QUALITY[row.quality]())))
     return Listing(
         service_point.premise.address,
         (_("Day"), _("Gallons"), _("Counts of the register"), _("Quality")),

@@ -16,7 +16,8 @@ from domain.errors import HeadwaterError
 from portal.cli import portal
 from portal.core.models import AuditEntry, UtilitySettings
 from portal.core.tokens import check_token
-from portal.customers.models import Account, Occupancy, Premise
+from portal.customers import services as customers
+from portal.customers.models import Account, AccountAccess, Occupancy, Premise
 from portal.customers.services import visible_service_points
 from portal.metering.models import Installation, MeterRegister
 from tests.broker import free_port
@@ -79,6 +80,15 @@ def test_an_import_is_repeated_without_effect(tmp_path: Path) -> None:
     assert ana.check_password("clear-water-7-springs")
     assert ana.emailaddress_set.get().verified
     assert [str(point.premise) for point in visible_service_points(ana)] == ["12 Elm Street"]
+
+
+@pytest.mark.django_db
+def test_an_import_gives_nobody_back_what_staff_took(tmp_path: Path) -> None:
+    load(tmp_path, STREET)
+    for access in AccountAccess.objects.all():
+        customers.end_access(access, at=NOON)
+    assert load(tmp_path, STREET) == {"made": {}}
+    assert not AccountAccess.objects.filter(ended_at=None).exists()
 
 
 @pytest.mark.django_db
