@@ -43,11 +43,14 @@ class Row:
     note: str
 
     def as_json(self) -> dict[str, object]:
-        """Return what the chart needs; the number is for drawing, the text for reading."""
+        """Return what the chart needs; the number is for drawing, the text for reading.
+
+        Water that flowed back has no bar below the line: the text and the note beside it say what it was.
+        """
         return {
             "label": self.label,
             "title": self.title,
-            "volume": None if self.volume is None else float(self.volume),
+            "volume": None if self.volume is None else max(0.0, float(self.volume)),
             "text": self.text,
             "mark": self.mark,
             "note": self.note,
@@ -119,6 +122,8 @@ def _mark(
         return "estimated", _("estimated")
     if row.quality is ReadQuality.EDITED:
         return "edited", _("corrected by the utility")
+    if row.volume < 0:
+        return "measured", _("the meter counted backwards")
     if row.interpolated and read_moments is not None and not _any_between(read_moments, row.start, row.end):
         return "shared", _("not read at this time: shared out evenly")
     return "measured", _("so far") if row.start <= moment < row.end else ""

@@ -211,6 +211,19 @@ def test_quality_is_shown(box: Box) -> None:
     ]
 
 
+def test_water_that_flowed_back_is_a_number_with_a_reason_and_no_bar(box: Box) -> None:
+    user = person()
+    service_point, _ = home(total(), NOON - timedelta(hours=6), user=user)
+    counts = (100, 190, 120, 300)
+    apply(box, [read(total(), count, NOON - timedelta(hours=5 - n)) for n, count in enumerate(counts)])
+    page = services.usage_page(user, service_point, by=By.HOUR, day=None)
+    shown = [row for row in page.rows if row.volume is not None]
+    assert [row.note for row in shown] == ["", "the meter counted backwards", ""]
+    assert [row.as_json()["volume"] for row in shown] == [23.776, 0.0, 47.551]
+    assert page.total is not None
+    assert sum(Decimal(row.volume or 0) for row in shown) == Decimal(page.total.exact) == Decimal("52.835")
+
+
 def test_the_unit_is_kept_for_a_person_and_strange_ones_are_refused() -> None:
     user = person()
     assert services.preferred_unit(user) is Unit.GALLON
