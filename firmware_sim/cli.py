@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,12 @@ def sim() -> None:
 
 
 @sim.command()
-@_FOLDER
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The street's folder.  [default: a new temporary one, named when the street is ready]",
+)
 @click.option("--meters", default=50, show_default=True, help="How many homes.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same street and dials.")
 @click.option("--usage", type=click.Path(path_type=Path, file_okay=False), help="Replay the real homes of this folder.")
@@ -64,7 +70,7 @@ def sim() -> None:
 @_JSON
 def street(
     *,
-    folder: Path,
+    folder: Path | None,
     meters: int,
     seed: int,
     usage: Path | None,
@@ -102,6 +108,7 @@ def street(
             raise ConfigError(f"--fault {kind}   expected one of {', '.join(KINDS)}")
     numbers = shares(meters, mbus=0 if tcp_only else mbus, rtu=0 if tcp_only else rtu, tcp=tcp)
     plan = StreetPlan(seed, *numbers, mbus_per_line=mbus_per_line, baudrate=baudrate)
+    folder = folder or Path(tempfile.mkdtemp(prefix="headwater-street-"))
     asked = Asked(
         plan, folder.resolve(), usage=usage, leaks=leaks, faults=switched, fault_rate=fault_rate,
         clock_spec=clock_spec, speed=speed, poll_every_s=poll_every_s, zone=zone,
