@@ -34,6 +34,7 @@ def addresses(system: System) -> list[str]:
         "",
         f"  Open this URL:  {system.url}/",
         f"     resident     {resident_email(1)}   (up to resident{len(system.street['meters'])}@…)",
+        *(f"     leaks at     {resident_email(int(leak.partition(':')[0]) + 1)}" for leak in system.options.leaks),
         f"     staff        {STAFF_EMAIL}",
         f"     password     {DEMO_PASSWORD}",
         "",
