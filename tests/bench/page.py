@@ -49,6 +49,8 @@ def _wire(section: dict[str, Any]) -> str:
         [
             name.replace("x", " x "),
             row["bytes_per_read"],
+            row["over_floor"],
+            row["peer_json_over_ours"],
             row["json_bytes_per_read"],
             row["json_zlib9_bytes_per_read"],
             row["encode_and_sign_us_per_read"],
@@ -61,6 +63,8 @@ def _wire(section: dict[str, Any]) -> str:
     head = [
         "meters x reads",
         "bytes a read",
+        "/ floor",
+        "peer's JSON / ours",
         "JSON",
         "JSON, zlib",
         "sign, us",
@@ -70,8 +74,10 @@ def _wire(section: dict[str, Any]) -> str:
     ]
     return f"""## On the wire
 
-Bytes of a signed batch over its reads, stamped in whole milliseconds; the same reads as unsigned JSON,
-plain and compressed. Then microseconds a read to encode and sign and to verify and decode, and both as multiples of
+Bytes of a signed batch over its reads, stamped in whole milliseconds, and as a multiple of what a perfect coder would
+need (the entropy of the street as it is drawn, plus signature, hash of the batch before and epoch, which nothing can
+shorten). The same reads as the nearest peer publishes them (ThingsBoard's gateway JSON, unsigned) over ours; as plain
+JSON objects, and those compressed. Then microseconds a read to encode and sign and to verify and decode, and both as multiples of
 `json.dumps` and `json.loads` of the same reads, which sign and check nothing.
 
 {_table(head, rows)}"""
