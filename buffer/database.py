@@ -63,9 +63,18 @@ class Database:
     """One connection that threads take turns on.
 
     sync_delay_s  waits this long after each commit: what an SD card would have taken (for benchmarks).
+    connection    class of the connection: a simulation makes one that fails at a statement of its choice.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int, sync_delay_s: float = 0.0, busy_s: float = BUSY_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        sync_delay_s: float = 0.0,
+        busy_s: float = BUSY_S,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
         if max_bytes < SMALLEST_BOUND_BYTES:
             raise ValueError(f"a store is bound to {SMALLEST_BOUND_BYTES} bytes or more, not {max_bytes}")
         self.path, self.max_bytes = path, max_bytes
@@ -73,7 +82,7 @@ class Database:
         self._sync_delay_s = sync_delay_s
         # Counted: the pages, the log (which may double within one large transaction), and the reserve.
         self._most_pages = (max_bytes - RESERVE_BYTES - 2 * WAL_PAGES * PAGE_BYTES) // PAGE_BYTES
-        self.connection = connect(path, busy_s=busy_s)
+        self.connection = connect(path, busy_s=busy_s, factory=connection)
         self._bound(self._most_pages)
         self.keep_reserve()
 
@@ -197,12 +206,14 @@ class Database:
             self.connection.close()
 
 
-def connect(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
+def connect(
+    path: Path, *, busy_s: float = BUSY_S, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """Return a connection on which a committed transaction survives a power cut.
 
     raises  one of UNREADABLE when the file is no sound database.
     """
-    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False, factory=factory)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")

@@ -19,6 +19,7 @@ class SealRequest:
 
     previous_hash   sha256 of the signed bytes of the batch before it in this stream, 32 zero bytes for the first.
     previous_epoch  in the first batch of each stream of an epoch that had one before it, else None.
+    beside          last sealed sequence of the other stream of the epoch, 0 for none.
     """
 
     batch_id: BatchId
@@ -27,6 +28,7 @@ class SealRequest:
     sealed_at: datetime
     reads: tuple[StoredRead, ...]
     events: tuple[StoredEvent, ...]
+    beside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

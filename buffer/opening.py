@@ -48,29 +48,32 @@ _NONSENSE = (
 )
 
 
-def open_sound(path: Path, *, clock: Clock) -> Salvaged | None:
+def open_sound(
+    path: Path, *, clock: Clock, connection: type[sqlite3.Connection] = sqlite3.Connection
+) -> Salvaged | None:
     """Make sure that a sound store of the latest version stands at the path; returns what was salvaged.
 
+    connection  class of every connection that writes.
     raises  StoreError when the file is locked or may not be opened.
     """
     salvage.finish_interrupted(path)
     suspect = sidecar(path, "suspect")
     try:
-        _check_and_migrate(path, whole=suspect.exists())
+        _check_and_migrate(path, whole=suspect.exists(), factory=connection)
         result = None
     except StoreDamaged as error:
         _log.error("%s: damaged (%s); saving what can be read", path, error)
-        result = salvage.salvage(path, clock=clock, why=str(error))
-        _check_and_migrate(path, whole=True)
+        result = salvage.salvage(path, clock=clock, why=str(error), connection=connection)
+        _check_and_migrate(path, whole=True, factory=connection)
         _log.error("%s: set aside; what was saved: %s", path.with_name(result.aside), result.as_detail())
     suspect.unlink(missing_ok=True)
     return result
 
 
-def _check_and_migrate(path: Path, *, whole: bool) -> None:
+def _check_and_migrate(path: Path, *, whole: bool, factory: type[sqlite3.Connection]) -> None:
     """Check the file and bring it to the latest version; raises StoreDamaged when it cannot be used as it is."""
     try:
-        with contextlib.closing(connect(path)) as connection:
+        with contextlib.closing(connect(path, factory=factory)) as connection:
             version = version_of(connection)
             if version > latest_version():
                 raise StoreDamaged(f"written by a newer version of Headwater (schema {version})")

@@ -66,7 +66,9 @@ class Salvaged:
         }
 
 
-def salvage(path: Path, *, clock: Clock, why: str) -> Salvaged:
+def salvage(
+    path: Path, *, clock: Clock, why: str, connection: type[sqlite3.Connection] = sqlite3.Connection
+) -> Salvaged:
     """Put a sound store with whatever can be read at the path, and the damaged one beside it.
 
     The new store is complete before the old one is renamed, so a power cut in between repeats or finishes the work.
@@ -75,13 +77,13 @@ def salvage(path: Path, *, clock: Clock, why: str) -> Salvaged:
     half, whole = sidecar(path, "salvaging"), sidecar(path, "salvaged")
     _remove(half)
     try:
-        _carry_over(path, half, result)
+        _carry_over(path, half, result, connection)
     except (*UNREADABLE, OSError) as error:
         # No room for a second copy, most likely. Reading meters goes on in an empty store; the data stay set aside.
         result.reads = result.events = result.batches = 0
         result.why = f"{why}; nothing carried over: {error}"
         _remove(half)
-        _make_empty(half)
+        _make_empty(half, connection)
     half.replace(whole)
     _set_aside(path, path.with_name(result.aside))
     whole.replace(path)
@@ -117,13 +119,13 @@ def _remove(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _make_empty(path: Path) -> None:
-    with contextlib.closing(connect(path)) as db:
+def _make_empty(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> None:
+    with contextlib.closing(connect(path, factory=factory)) as db:
         migrate(db, path)
 
 
-def _carry_over(damaged: Path, half: Path, result: Salvaged) -> None:
-    with contextlib.closing(connect(half)) as new:
+def _carry_over(damaged: Path, half: Path, result: Salvaged, factory: type[sqlite3.Connection]) -> None:
+    with contextlib.closing(connect(half, factory=factory)) as new:
         migrate(new, half)
         try:
             old = sqlite3.connect(f"{damaged.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)

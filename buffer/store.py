@@ -80,6 +80,7 @@ class Store:
         max_bytes: int = MAX_BYTES,
         sync_delay_s: float = 0.0,
         busy_s: float = 10.0,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> Self:
         """Return the store at a path, made or migrated as needed.
 
@@ -89,12 +90,15 @@ class Store:
         entropy       draws an epoch's 16 bytes.
         max_bytes     bound of database and log together.
         sync_delay_s  waits after each commit, as a slow card would (for benchmarks).
+        connection    class of every connection that writes: a simulation's own fails at a statement of its choice.
         raises        StoreError when another process has it, or the folder cannot be written.
         """
         lock = Lock(path)
         try:
-            salvaged = open_sound(path, clock=clock)
-            database = Database(path, max_bytes=max_bytes, sync_delay_s=sync_delay_s, busy_s=busy_s)
+            salvaged = open_sound(path, clock=clock, connection=connection)
+            database = Database(
+                path, max_bytes=max_bytes, sync_delay_s=sync_delay_s, busy_s=busy_s, connection=connection
+            )
             start_epoch(database, clock=clock, entropy=entropy, salvaged=salvaged)
             store = cls(database, lock, clock=clock, entropy=entropy)
         except BaseException:
@@ -238,12 +242,13 @@ class Store:
                 place = streams.place_of(db, stream)
                 reads, events = streams.next_items(db, self._registry, stream, place.sealed_through, max_items)
                 epoch = streams.newest_epoch(db)
+                beside = streams.place_of(db, Stream(1 - stream)).last_sequence
             if not reads and not events:
                 return None
             batch_id = BatchId(collector, epoch.epoch, stream, place.last_sequence + 1)
             previous = epoch.previous if batch_id.sequence == 1 else None
             # In whole microseconds, as the wire and the store have it.
-            request = SealRequest(batch_id, place.last_hash, previous, self._clock.now(), reads, events)
+            request = SealRequest(batch_id, place.last_hash, previous, self._clock.now(), reads, events, beside)
             data = encode(request)
             digest = hashlib.sha256(data).digest()
             self._database.change(lambda db: streams.insert_batch(db, epoch.ref, request, data, digest))
@@ -257,6 +262,15 @@ class Store:
         """
         with self._database.read() as db:
             return streams.unacked(db, stream, after=after, limit=limit)
+
+    def batches(self, epoch: bytes, stream: Stream, first: int, last: int, *, limit: int = 32) -> list[SealedBatch]:
+        """Return the batches of an epoch's stream numbered first to last that are still here, in order, for a resend.
+
+        Waiting, acknowledged or rejected: the bytes are those that were sealed. Left out are those that retention
+        dropped and those whose items were sealed anew in a later epoch.
+        """
+        with self._database.read() as db:
+            return streams.batches(db, epoch, stream, first, last, limit=limit)
 
     def acked(self, batch_id: BatchId, batch_hash: bytes) -> bool:
         """Note the portal's ack; returns whether such a batch, with this hash, is here. Repeats are harmless."""

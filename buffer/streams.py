@@ -171,6 +171,18 @@ def unacked(db: sqlite3.Connection, stream: Stream, *, after: int, limit: int) -
     return [SealedBatch(_batch_id(row), row[4], row[5], row[6], from_us(row[7])) for row in rows]
 
 
+def batches(
+    db: sqlite3.Connection, epoch: bytes, stream: Stream, first: int, last: int, *, limit: int
+) -> list[SealedBatch]:
+    """Return the batches of an epoch's stream from a first to a last sequence, whatever became of them."""
+    query = f"""SELECT {_BATCH}, hash, data, items, sealed_at_us FROM batch
+        JOIN epoch ON epoch.ref = batch.epoch JOIN batch_bytes ON batch_bytes.ref = batch.ref
+        WHERE epoch.epoch = ? AND batch.stream = ? AND sequence BETWEEN ? AND ? AND state <> {SUPERSEDED}
+        ORDER BY sequence LIMIT ?"""  # noqa: S608
+    rows = db.execute(query, (epoch, int(stream), first, last, limit))
+    return [SealedBatch(_batch_id(row), row[4], row[5], row[6], from_us(row[7])) for row in rows]
+
+
 def find_batch(db: sqlite3.Connection, batch_id: BatchId, batch_hash: bytes) -> tuple[int, int] | None:
     """Return (ref, state) of the batch with this identity and hash."""
     query = """SELECT batch.ref, state FROM batch JOIN epoch ON epoch.ref = batch.epoch

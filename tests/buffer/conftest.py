@@ -64,6 +64,7 @@ def encode(request: SealRequest) -> bytes:
             "previous": request.previous_hash.hex(),
             "epoch_before": request.previous_epoch and request.previous_epoch.epoch.hex(),
             "lasts": request.previous_epoch and request.previous_epoch.last_sequences,
+            "beside": request.beside,
             "reads": [stored.append_seq for stored in request.reads],
             "events": [stored.append_seq for stored in request.events],
             "salt": os.urandom(8).hex(),

@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -131,6 +131,48 @@ def test_only_identity_and_hash_acknowledge(store: Store) -> None:
     assert store.unacked(Stream.BULK) == []
 
 
+def test_batches_are_there_for_a_resend_until_retention_drops_them(store: Store, clock: ManualClock) -> None:
+    store.append(reads(0, 50))
+    sealed = [seal(store, most=10) for _ in range(5)]
+    epoch = store.epoch
+    store.acked(sealed[1].id, sealed[1].hash)
+    store.rejected(sealed[2].id, sealed[2].hash, "bounds")
+    assert store.batches(epoch, Stream.BULK, 1, 5) == sealed
+    assert store.batches(epoch, Stream.BULK, 2, 4) == sealed[1:4]
+    assert store.batches(epoch, Stream.BULK, 2, 2**40, limit=2) == sealed[1:3]
+    assert store.batches(epoch, Stream.URGENT, 1, 5) == []
+    assert store.batches(bytes(16), Stream.BULK, 1, 5) == []
+    assert store.forked(sealed[3].id, sealed[3].hash)
+    assert store.batches(epoch, Stream.BULK, 1, 5) == sealed[1:3], "what was sealed anew would go out twice"
+    clock.advance(timedelta(days=91).total_seconds())
+    store.sweep()
+    assert store.batches(epoch, Stream.BULK, 1, 5) == sealed[2:3]
+
+
+def test_a_connection_of_ones_own_sees_every_write(path: Path, clock: ManualClock) -> None:
+    said: list[str] = []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            said.append(sql)
+            if sql == "COMMIT" and failing:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *values)
+
+        def executescript(self, sql: str) -> sqlite3.Cursor:
+            said.append(sql)
+            return super().executescript(sql)
+
+    failing = False
+    with Store.open(path, clock=clock, connection=Watched) as store:
+        assert any("CREATE TABLE epoch" in sql for sql in said), "the schema was written on another connection"
+        failing = True
+        with pytest.raises(StoreError, match="disk I/O error"):
+            store.append(reads(0, 3))
+        failing = False
+        assert store.append(reads(0, 3)) == [4, 5, 6], "a number that a failed commit took is not given out again"
+
+
 def test_a_rejected_batch_is_set_aside_with_an_event(store: Store) -> None:
     store.append(reads(0, 3))
     batch = seal(store)
@@ -154,6 +196,12 @@ def test_a_bounded_number_is_sealed_ahead(store: Store) -> None:
     seal(store, Stream.URGENT)  # the other stream has its own bound
     store.acked(sealed[0].id, sealed[0].hash)
     assert seal(store, most=1).id.sequence == SEALED_AHEAD + 1
+
+
+def test_a_batch_says_how_far_the_other_stream_was_sealed(store: Store) -> None:
+    store.append(reads(0, 3), [event("leak", EventKind.LEAK_OPENED)])
+    batches = [seal(store, stream, 1) for stream in (Stream.BULK, Stream.BULK, Stream.URGENT, Stream.BULK)]
+    assert [json.loads(batch.data)["beside"] for batch in batches] == [0, 0, 2, 1]
 
 
 def test_long_events_make_smaller_batches(store: Store) -> None:
