@@ -77,8 +77,8 @@ def _wire(section: dict[str, Any]) -> str:
 Bytes of a signed batch over its reads, stamped in whole milliseconds, and as a multiple of what a perfect coder would
 need (the entropy of the street as it is drawn, plus signature, hash of the batch before and epoch, which nothing can
 shorten). The same reads as the nearest peer publishes them (ThingsBoard's gateway JSON, unsigned) over ours; as plain
-JSON objects, and those compressed. Then microseconds a read to encode and sign and to verify and decode, and both as multiples of
-`json.dumps` and `json.loads` of the same reads, which sign and check nothing.
+JSON objects, and those compressed. Then microseconds a read to encode and sign and to verify and decode, and both as
+multiples of `json.dumps` and `json.loads` of the same reads, which sign and check nothing.
 
 {_table(head, rows)}"""
 
