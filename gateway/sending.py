@@ -68,6 +68,7 @@ class Sending:
             reads=request.reads,
             events=request.events,
             previous_epoch=request.previous_epoch,
+            beside=request.beside,
         )
         return sign_batch(batch, self._key)
 

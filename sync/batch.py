@@ -47,7 +47,7 @@ NO_PREVIOUS = bytes(32)
 _LONGEST_TEXT, _LONGEST_ID, _MOST_DETAILS, _MOST_IN_LIST = 65_536, 200, 256, 10_000
 _DEPTH = 8
 _HEAD = frozenset(range(6))
-_OPTIONAL = frozenset({6, 7, 8, 9, 10})
+_OPTIONAL = frozenset({6, 7, 8, 9, 10, 11})
 _ClockKey = tuple[bytes, bool, "datetime | None"]
 
 
@@ -58,6 +58,8 @@ class Batch:
     previous_hash   sha256 of the signed bytes of the batch before it in this stream; NO_PREVIOUS for the first.
     reads, events   in rising append_seq.
     previous_epoch  only in the first batch of each stream of an epoch, and only when there was an epoch before.
+    beside          last sealed sequence of the epoch's other stream when this was sealed; 0 when there was none, and
+                    in every batch of a collector from before this was written down.
     """
 
     id: BatchId
@@ -66,6 +68,7 @@ class Batch:
     reads: tuple[StoredRead, ...] = ()
     events: tuple[StoredEvent, ...] = ()
     previous_epoch: PreviousEpoch | None = None
+    beside: int = 0
 
 
 def encode_payload(batch: Batch) -> bytes:
@@ -92,6 +95,8 @@ def encode_payload(batch: Batch) -> bytes:
         plain[10] = [_event_row(stored, clocks) for stored in batch.events]
     if clocks.table:
         plain[7] = clocks.rows()
+    if batch.beside:
+        plain[11] = col.integer(batch.beside, 1, col.LIMIT)
     tag, data = compress(cbor2.dumps(plain, canonical=True))
     return cbor2.dumps([VERSION, tag, data], canonical=True)
 
@@ -303,7 +308,8 @@ def _read_plain(plain: dict[int, Any]) -> Batch:
     reads = _read_reads(plain[9], _read_registers(plain[8]), clocks) if 9 in plain else ()
     events = tuple(_read_event(row, clocks) for row in col.items(plain.get(10, []), most=MAX_EVENTS))
     previous = _read_previous(plain[6]) if 6 in plain else None
-    return Batch(batch_id, col.octets(plain[4], 32), _moment(plain[5]), tuple(reads), events, previous)
+    beside = col.integer(plain[11], 1, col.LIMIT) if 11 in plain else 0
+    return Batch(batch_id, col.octets(plain[4], 32), _moment(plain[5]), tuple(reads), events, previous, beside)
 
 
 def _moment(value: Any) -> datetime:

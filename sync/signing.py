@@ -244,6 +244,11 @@ class SealedContents(Protocol):
         ...
 
     @property
+    def beside(self) -> int:
+        """Last sealed sequence of the other stream."""
+        ...
+
+    @property
     def sealed_at(self) -> datetime:
         """When it is sealed."""
         ...
@@ -270,6 +275,7 @@ def batch_encoder(key: SigningKey) -> Callable[[SealedContents], bytes]:
             request.reads,
             request.events,
             request.previous_epoch,
+            request.beside,
         )
         return sign_batch(batch, key)
 

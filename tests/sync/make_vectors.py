@@ -2,6 +2,7 @@
 
     python -m tests.sync.make_vectors
 
+`batch-eddsa-without-beside` is not made here: it is kept as a collector wrote it that did not know `beside` yet.
 Written once for each version of the format. Compression and ES256 signatures differ from run to run and machine to
 machine, so the kept files are checked for what they say, not made again and compared.
 """
@@ -86,7 +87,8 @@ def example_batch() -> Batch:
     )
     before = PreviousEpoch(bytes(reversed(EPOCH)), (17, 2))
     batch_id = BatchId(COLLECTOR, EPOCH, Stream.BULK, 1)
-    return Batch(batch_id, NO_PREVIOUS, START + timedelta(seconds=2), tuple(reads), (StoredEvent(7, happened),), before)
+    sealed_at = START + timedelta(seconds=2)
+    return Batch(batch_id, NO_PREVIOUS, sealed_at, tuple(reads), (StoredEvent(7, happened),), before, beside=3)
 
 
 def as_json(batch: Batch) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def as_json(batch: Batch) -> dict[str, Any]:
         "previous_hash": batch.previous_hash.hex(),
         "sealed_at": batch.sealed_at.isoformat(),
         "previous_epoch": previous and [previous.epoch.hex(), *previous.last_sequences],
+        "beside": batch.beside,
         "reads": [
             {
                 "append_seq": stored.append_seq,

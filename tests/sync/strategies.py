@@ -115,4 +115,5 @@ def batches(draw: st.DrawFn) -> Batch:
                 ),
             )
         ),
+        draw(st.one_of(st.just(0), st.integers(1, _I63))),
     )

@@ -132,6 +132,12 @@ def test_a_bomb_is_refused_without_being_unpacked(tag: int) -> None:
     assert refusal.value.reason_code == "oversized"
 
 
+@pytest.mark.parametrize("beside", [0, -1, 2**63, "3", True])
+def test_beside_is_a_sequence_or_left_out(beside: object) -> None:
+    with pytest.raises(BadBatch):
+        decode_payload(wrapped(plain_of(encode_payload(SMALL)) | {11: beside}))
+
+
 def test_a_few_bytes_cannot_claim_many_reads() -> None:
     plain = plain_of(encode_payload(SMALL))
     plain[9] |= {14: 10**9, 0: 1, 4: 0, 6: 0}
