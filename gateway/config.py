@@ -112,6 +112,7 @@ class BusConfig:
 class MeterConfig:
     """[[meter]]: a meter, the bus it hangs on, and how it is asked.
 
+    model     a register map that comes with the drivers, or the path of one's own (it ends with .toml).
     identity  what the meter must state about itself; empty when its protocol's own identity is the meter id.
     every_s   None for the interval of [poll].
     unit, scale  of the total, where the meter does not say it and the model only knows the usual one.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BAUDRATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 PARITIES = ("even", "odd", "none")
+SHORTEST_S = 0.1
 PORTAL_FILES = ("ca", "certificate", "key", "signing_key", "portal_key")
 SECRET_FILES = ("key", "signing_key")
 
@@ -44,7 +45,7 @@ def parse(content: Mapping[str, object], *, folder: Path, key_files: bool = True
             _bus(Table(table, where=f"bus[{i}]", faults=faults), folder) for i, table in enumerate(root.tables("bus"))
         ),
         meters=tuple(
-            _meter(Table(table, where=f"meter[{i}]", faults=faults)) for i, table in enumerate(root.tables("meter"))
+            _meter(Table(table, where=f"meter[{i}]", faults=faults), folder) for i, table in enumerate(root.tables("meter"))
         ),
     )
     root.finish()
@@ -72,7 +73,7 @@ def _collector(table: Table, folder: Path) -> CollectorConfig:
 
 def _poll(table: Table) -> PollConfig:
     made = PollConfig(
-        every_s=table.number("every_s", default=c.DEFAULT_EVERY_S, low=1, high=31 * 86_400),
+        every_s=table.number("every_s", default=c.DEFAULT_EVERY_S, low=SHORTEST_S, high=31 * 86_400),
         attempts=table.integer("attempts", default=c.DEFAULT_ATTEMPTS, low=1, high=5),
         silent_after=table.integer("silent_after", default=c.DEFAULT_SILENT_AFTER, low=1, high=100),
     )
@@ -158,16 +159,18 @@ def _bus(table: Table, folder: Path) -> BusConfig:
     return made
 
 
-def _meter(table: Table) -> MeterConfig:
+def _meter(table: Table, folder: Path) -> MeterConfig:
     unit = table.text("unit", default="", choices=[unit.value for unit in Unit])
+    model = table.text("model", default="")
     made = MeterConfig(
         id=MeterId(table.checked("id", MeterId, expected=f"expected {MeterId.expected}") or "none"),
         bus=table.text("bus", expected="expected the name of a [[bus]]"),
         driver=table.text("driver", expected=one_of(known_drivers())),
         address=table.checked("address", str, expected="expected the meter's address on its bus"),
-        model=table.text("model", default="") or None,
+        # A register map of one's own is a file; every other model comes with the drivers.
+        model=(str(folder / model) if model.endswith(".toml") else model) or None,
         identity=table.text("identity", default="") or None,
-        every_s=table.optional("every_s", table.number, low=1, high=31 * 86_400),
+        every_s=table.optional("every_s", table.number, low=SHORTEST_S, high=31 * 86_400),
         unit=Unit(unit) if unit else None,
         scale=table.optional("scale", table.integer, low=-9, high=9),
     )
@@ -228,8 +231,11 @@ def _check_meters(config: GatewayConfig, faults: Faults) -> None:
             faults.add(f'meter[{i}].driver = "{meter.driver}"', one_of(drivers))
         elif meter.address and (fault := address_fault(meter.driver, meter.address)):
             faults.add(f'meter[{i}].address = "{meter.address}"', fault)
-        if meter.model and meter.model not in models:
-            faults.add(f'meter[{i}].model = "{meter.model}"', one_of(models))
+        if meter.model and meter.model.endswith(".toml"):
+            if not Path(meter.model).is_file():
+                faults.add(f'meter[{i}].model = "{meter.model}"', "no such file; expected a register map")
+        elif meter.model and meter.model not in models:
+            faults.add(f'meter[{i}].model = "{meter.model}"', f"{one_of(models)}, or a file of your own: *.toml")
         elif meter.driver.startswith("modbus") and not meter.model:
             faults.add(f"meter[{i}].model", f"missing; {one_of(models)}")
         if meter.id != "none" and (first := id_at.setdefault(meter.id, i)) != i:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.config import GatewayConfig
 
 
@@ -59,7 +58,7 @@ def to_toml(config: GatewayConfig) -> str:
             bus=meter.bus,
             driver=meter.driver,
             address=meter.address,
-            model=meter.model,
+            model=path(Path(meter.model)) if meter.model and meter.model.endswith(".toml") else meter.model,
             identity=meter.identity,
             every_s=meter.every_s,
             unit=meter.unit.value if meter.unit else None,

@@ -122,7 +122,7 @@ class Table:
             return default if default is not None else low
         return value
 
-    def optional(self, key: str, read: Callable[..., _N], *, low: int, high: int) -> _N | None:
+    def optional(self, key: str, read: Callable[..., _N], *, low: float, high: float) -> _N | None:
         """Return what `read` (number or integer) makes of a key, None where the key is not there."""
         self._asked.add(key)
         return read(key, low=low, high=high) if key in self.content else None

@@ -95,6 +95,18 @@ def test_a_configuration_is_written_out_and_read_back_the_same(folder: Path) -> 
     assert load(folder, to_toml(odd)) == odd
 
 
+def test_a_register_map_of_ones_own_is_a_file_beside_the_configuration(folder: Path) -> None:
+    text = GOOD.replace('address = "17"', 'address = "17"\nmodel = "maps/own.toml"', 1)
+    missing = folder / "maps" / "own.toml"
+    assert faults(folder, text) == [f'meter[0].model = "{missing}" no such file; expected a register map']
+    missing.parent.mkdir()
+    missing.write_text("")
+    config = load(folder, text)
+    assert config.meters[0].model == str(missing)
+    assert 'model = "maps/own.toml"' in to_toml(config)
+    assert load(folder, to_toml(config)) == config
+
+
 def test_all_faults_are_reported_together(folder: Path) -> None:
     text = (
         GOOD.replace("baudrate = 2400", "baudrate = 2401")
@@ -110,7 +122,7 @@ def test_all_faults_are_reported_together(folder: Path) -> None:
         "bus[0].baudrate = 2401 expected one of 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200",
         "bus[1].host missing; expected a host name or an address",
         "meter[0].address missing; expected the meter's address on its bus",
-        'meter[0].every_s = "60" expected a number from 1 to 2678400',
+        'meter[0].every_s = "60" expected a number from 0.1 to 2678400',
         'meter[0].addres unknown key; did you mean "address"?',
     ]
 
@@ -135,7 +147,7 @@ def test_all_faults_are_reported_together(folder: Path) -> None:
         ('name = "net"', 'name = "riser"',
          'bus[1].name = "riser" is the name of bus[0] already; expected one bus for each'),
         ("[poll]", "[pool]", 'pool unknown key; did you mean "poll"?'),
-        ("every_s = 300", "every_s = true", "poll.every_s = true expected a number from 1 to 2678400"),
+        ("every_s = 300", "every_s = true", "poll.every_s = true expected a number from 0.1 to 2678400"),
         ('data_dir = "data"', 'clock = "fast"',
          'collector.clock = "fast" expected system or scaled:SPEED:ANCHOR_S:START_S'),
     ],
