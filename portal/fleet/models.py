@@ -9,11 +9,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from portal.core.models import User
 from portal.core.public_id import PublicIdModel
 
 
 class Collector(PublicIdModel):
-    """One of our boxes that read meters."""
+    """One of our boxes that read meters.
+
+    over_quota, over_quota_at   messages that ingest left unprocessed because too many were in hand, and when last.
+    """
 
     collector_id = models.CharField(_("collector"), max_length=32, unique=True)
     name = models.CharField(_("name"), max_length=120, blank=True)
@@ -21,6 +25,8 @@ class Collector(PublicIdModel):
     enrolled_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_batch_at = models.DateTimeField(null=True)
+    over_quota = models.BigIntegerField(default=0, db_default=0)
+    over_quota_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("collector")
@@ -94,3 +100,36 @@ class Meter(PublicIdModel):
 
     def __str__(self) -> str:
         return self.meter_id
+
+
+class CollectorCommand(PublicIdModel):
+    """An order to one collector: signed and published until the collector reports it done, or it expires.
+
+    nonce         the number that is used once; it names the command in the collector's report.
+    actor, label  who gave it: a signed-in user, or what else acted.
+    publish_at    when it is published next; times: how often it was.
+    result        what the collector reported: `ok`, or what went wrong; empty until then.
+    """
+
+    collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="commands")
+    nonce = models.BinaryField(max_length=16, unique=True)
+    kind = models.CharField(max_length=40)
+    body = models.JSONField(default=dict)
+    actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    label = models.CharField(max_length=120, blank=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    publish_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=0)
+    done_at = models.DateTimeField(null=True)
+    result = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("command")
+        verbose_name_plural = _("commands")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="fleet_command_due", fields=["publish_at"], condition=Q(done_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.collector}"

@@ -150,19 +150,39 @@ class StoredBatch(models.Model):
 
 
 class RefusedBatch(models.Model):
-    """A batch that was not taken: why, and what it was. Equal ones are counted, the table is bounded."""
+    """A dead letter: a batch that was not taken, why, and what it was. Equal ones are counted, the table is bounded.
+
+    detail           what else is known: where in the program a fault struck, the topic that is none.
+    epoch, stream, sequence   its identity; None when nothing that can be trusted tells it.
+    signed           the very bytes, as long as trying them again may help and there is room; else None.
+    retry_asked_at   staff want it tried again and ingest has not done so yet.
+    """
 
     reason = models.CharField(max_length=40)
+    detail = models.CharField(max_length=200, blank=True, default="", db_default="")
     digest = models.BinaryField(max_length=32)
     size_bytes = models.BigIntegerField()
     topic_collector = models.CharField(max_length=64, blank=True)
+    epoch = models.BinaryField(max_length=16, null=True)
+    stream = models.SmallIntegerField(null=True)
+    sequence = models.BigIntegerField(null=True)
+    signed = models.BinaryField(null=True)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     times = models.PositiveIntegerField(default=1)
+    retry_asked_at = models.DateTimeField(null=True)
+    retried_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(name="metering_refused_once", fields=["digest", "reason", "topic_collector"]),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_refused_collector", fields=["topic_collector", "last_at"]),
+            models.Index(name="metering_refused_newest", fields=["last_at"]),
+            models.Index(
+                name="metering_refused_retry", fields=["retry_asked_at"], condition=Q(retry_asked_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
