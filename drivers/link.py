@@ -1,8 +1,9 @@
 """A serial port or a TCP socket as a Link: bytes in, bytes out, time-outs in clock time.
 
-Both kinds end in a file descriptor that is polled here, so that a reply of known length is read at the speed of the
-line (pyserial sets the port up; its own time-outs would reconfigure the port at every change). A port has one owner:
-flock keeps out a second one of ours and is given back by the kernel however we die.
+A serial port is polled here, so that a reply of known length is read at the speed of the line (pyserial sets the port
+up; its own time-outs would reconfigure the port at every change); a socket waits in the kernel, because at a thousand
+reads a second each call more is felt. A port has one owner: flock keeps out a second one of ours and is given back by
+the kernel however we die.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import os
 import select
 import socket
+import struct
 import termios
 import time
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 CONNECT_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 5.0
+CHUNK_BYTES = 4096
+CLOSED = "was closed by the other side"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,64 +86,39 @@ class OpenLink:
     def __init__(self, settings: LinkSettings, clock: Clock) -> None:
         self.settings, self.kind, self.char_time_s = settings, settings.kind, settings.char_time_s
         self._clock = clock
-        self._owner: serial.Serial | socket.socket | None = None
-        self._fd = -1
+        self.is_open = False
         self.last_byte_at: tuple[datetime, float] = (clock.now(), clock.monotonic())
         self.reopen()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the line is open; False after LinkDown and after close."""
-        return self._fd >= 0
 
     def reopen(self) -> None:
         """Open the line anew. raises ResourceUnavailable naming the fix."""
         self.close()
-        self._owner = _open_serial(self.settings) if self.kind == "serial" else _open_tcp(self.settings)
-        self._fd = self._owner.fileno()
+        self._open()
+        self.is_open = True
 
     def send(self, data: bytes) -> None:
         """Hand all bytes to the line; the reply's deadline counts the time that they take on the wire."""
         self._require_open()
-        give_up_at = time.monotonic() + SEND_TIMEOUT_S
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                left_s = give_up_at - time.monotonic()
-                if left_s <= 0 or not select.select([], [self._fd], [], left_s)[1]:
-                    raise self._down("takes no more bytes; is anything connected to it?") from None
-            except OSError as error:
-                raise self._down(_reason(error)) from error
+        try:
+            self._send(data)
+        except BlockingIOError:
+            raise self._down("takes no more bytes; is anything connected to it?") from None
+        except OSError as error:
+            raise self._down(_reason(error)) from error
 
     def receive(self, size: int, deadline: Deadline) -> bytes:
         """Return `size` bytes, fewer only when the deadline passes; the last byte's arrival is stamped."""
         self._require_open()
-        received = bytearray()
-        while len(received) < size:
-            wait_real_s = self._clock.real_seconds(deadline.remaining_s())
-            try:
-                if not select.select([self._fd], [], [], wait_real_s)[0]:
-                    break
-                chunk = os.read(self._fd, size - len(received))
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._down(_reason(error)) from error
-            if not chunk:
-                raise self._down("was closed by the other side")
-            self.last_byte_at = (self._clock.now(), self._clock.monotonic())
-            received += chunk
-        return bytes(received)
+        try:
+            return self._receive(size, deadline)
+        except OSError as error:
+            raise self._down(_reason(error)) from error
 
     def discard_input(self) -> None:
         """Drop what came unasked: late replies, noise."""
         self._require_open()
         try:
-            while select.select([self._fd], [], [], 0)[0]:
-                if not os.read(self._fd, 4096):
-                    raise self._down("was closed by the other side")
+            self._discard()
         except BlockingIOError:
             return
         except OSError as error:
@@ -147,9 +126,25 @@ class OpenLink:
 
     def close(self) -> None:
         """Give the line back."""
-        owner, self._owner, self._fd = self._owner, None, -1
-        if owner is not None:
-            owner.close()
+        self.is_open = False
+        self._close()
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _send(self, data: bytes) -> None:
+        """Hand all bytes over; BlockingIOError when the line takes none for SEND_TIMEOUT_S."""
+        raise NotImplementedError
+
+    def _receive(self, size: int, deadline: Deadline) -> bytes:
+        raise NotImplementedError
+
+    def _discard(self) -> None:
+        """Drop what is there; BlockingIOError when no more is."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
 
     def _require_open(self) -> None:
         if not self.is_open:
@@ -158,6 +153,113 @@ class OpenLink:
     def _down(self, reason: str) -> LinkDown:
         self.close()
         return LinkDown(f"{self.settings} {reason}")
+
+
+class SerialLink(OpenLink):
+    """A serial port, polled: a reply of known length is read at the speed of the line."""
+
+    _device: serial.Serial | None = None
+    _fd = -1
+
+    def _open(self) -> None:
+        self._device = _open_serial(self.settings)
+        self._fd = self._device.fileno()
+
+    def _send(self, data: bytes) -> None:
+        give_up_at = time.monotonic() + SEND_TIMEOUT_S
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:
+                left_s = give_up_at - time.monotonic()
+                if left_s <= 0 or not select.select([], [self._fd], [], left_s)[1]:
+                    raise
+
+    def _receive(self, size: int, deadline: Deadline) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            wait_real_s = self._clock.real_seconds(deadline.remaining_s())
+            if not select.select([self._fd], [], [], wait_real_s)[0]:
+                break
+            try:
+                chunk = os.read(self._fd, size - len(received))
+            except BlockingIOError:
+                continue
+            if not chunk:
+                raise self._down(CLOSED)
+            self.last_byte_at = (self._clock.now(), self._clock.monotonic())
+            received += chunk
+        return bytes(received)
+
+    def _discard(self) -> None:
+        while select.select([self._fd], [], [], 0)[0]:
+            if not os.read(self._fd, 4096):
+                raise self._down(CLOSED)
+
+    def _close(self) -> None:
+        device, self._device, self._fd = self._device, None, -1
+        if device is not None:
+            device.close()
+
+
+class TcpLink(OpenLink):
+    """A TCP endpoint. The kernel waits, so an answer costs one call; what came beyond the bytes asked for is kept."""
+
+    _socket: socket.socket | None = None
+    _ahead = b""
+    _patience_s = 0.0
+
+    def _open(self) -> None:
+        self._socket = _open_tcp(self.settings)
+        self._ahead, self._patience_s = b"", 0.0
+
+    def _send(self, data: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendall(data)
+
+    def _receive(self, size: int, deadline: Deadline) -> bytes:
+        line, received, late = self._socket, self._ahead, False
+        assert line is not None
+        while len(received) < size:
+            wait_real_s = self._clock.real_seconds(deadline.remaining_s())
+            try:
+                chunk = line.recv(CHUNK_BYTES, self._wait_flags(line, wait_real_s, late=late))
+            except BlockingIOError:
+                if wait_real_s <= 0:
+                    break
+                late = True
+                continue
+            if not chunk:
+                raise self._down(CLOSED)
+            self.last_byte_at = (self._clock.now(), self._clock.monotonic())
+            received = received + chunk if received else chunk
+        self._ahead = received[size:]
+        return received[:size]
+
+    def _wait_flags(self, line: socket.socket, wait_real_s: float, *, late: bool) -> int:
+        """Have the kernel wait no longer than that, and tell it only when what it was told last is no good.
+
+        late  a wait ran out already: the rest of the time is then waited for exactly.
+        """
+        if wait_real_s <= 0:
+            return socket.MSG_DONTWAIT
+        if not wait_real_s / 2 <= self._patience_s <= wait_real_s:
+            self._patience_s = wait_real_s if late else 0.9 * wait_real_s
+            _set_timeout(line, socket.SO_RCVTIMEO, self._patience_s)
+        return 0
+
+    def _discard(self) -> None:
+        self._ahead = b""
+        assert self._socket is not None
+        while self._socket.recv(CHUNK_BYTES, socket.MSG_DONTWAIT):
+            continue
+        raise self._down(CLOSED)
+
+    def _close(self) -> None:
+        line, self._socket = self._socket, None
+        if line is not None:
+            line.close()
 
 
 def open_link(
@@ -176,18 +278,16 @@ def open_link(
     raises  ConfigError for settings that make no sense, ResourceUnavailable (naming the fix) when the device is missing
             or in use, or nobody accepts the connection.
     """
-    return OpenLink(
-        LinkSettings(
-            kind=kind,
-            port=port,
-            baudrate=baudrate,
-            parity=parity,
-            stop_bits=stop_bits,
-            host=host,
-            tcp_port=tcp_port,
-        ),
-        clock,
+    settings = LinkSettings(
+        kind=kind,
+        port=port,
+        baudrate=baudrate,
+        parity=parity,
+        stop_bits=stop_bits,
+        host=host,
+        tcp_port=tcp_port,
     )
+    return TcpLink(settings, clock) if kind == "tcp" else SerialLink(settings, clock)
 
 
 def _open_serial(settings: LinkSettings) -> serial.Serial:
@@ -237,8 +337,18 @@ def _open_tcp(settings: LinkSettings) -> socket.socket:
         ) from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setblocking(False)
+    connection.settimeout(None)
+    _set_timeout(connection, socket.SO_SNDTIMEO, SEND_TIMEOUT_S)
     return connection
+
+
+def _set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
+    """Set how long the kernel waits in a call (a struct timeval, 64 bits wide also on newer 32-bit systems)."""
+    whole, part_us = divmod(max(1, round(seconds * 1e6)), 1_000_000)
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part_us))
+    except OSError:
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@qq", whole, part_us))
 
 
 def _reason(error: OSError) -> str:

@@ -6,7 +6,9 @@ Addresses: the unit, "1" to "247" (TCP also "0" and "255"). Reading is all it do
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from domain.errors import ConfigError
@@ -16,11 +18,11 @@ from domain.units import Unit
 from drivers.base import Deadline, MeterReply, ScanResult, last_byte_state
 from drivers.errors import ApplicationError, BadReply, MeterError, NoReply
 from drivers.modbus_frame import FIXED_SILENCE_S, ModbusMaster
-from drivers.modbus_map import TOTALS, MapRegister, RegisterMap, load_map, load_model, model_names, plan_spans
+from drivers.modbus_map import TOTALS, MapRegister, RegisterMap, Span, load_map, load_model, model_names, plan_spans
 from drivers.modbus_value import counts_of, decode_value, split_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from domain.clock import Clock, ClockState
@@ -46,13 +48,13 @@ class ModbusDriver:
 
         raises  NoReply, BadReply (BadFrame, BadChecksum, ApplicationError), LinkDown, ConfigError (address, model).
         """
-        register_map = map_of(target)
+        poll = poll_of(target)
         try:
-            master = self._master(link, register_map, deadline, clock)
-            if register_map.wake_up:
-                _throw_away_first(master, register_map, parse_unit(target.address))
-            words, stamps = _read_words(master, register_map, parse_unit(target.address))
-            return _reply(target, register_map, words, stamps, master.frames)
+            master = self._master(link, poll.map, deadline, clock)
+            if poll.map.wake_up:
+                _throw_away_first(master, poll)
+            words, stamps = _read_words(master, poll)
+            return _reply(target, poll, words, stamps, master.frames)
         except MeterError as error:
             error.meter_id = error.meter_id or target.meter_id
             raise
@@ -69,19 +71,20 @@ class ModbusDriver:
 
     def exchange_time_s(self, target: MeterTarget, *, char_time_s: float) -> float:
         """Return the usual seconds of one read: every request, its reply and the silences around them."""
-        register_map = map_of(target)
+        poll = poll_of(target)
+        register_map = poll.map
         silence_s = max(FIXED_SILENCE_S, register_map.silence_chars * char_time_s) if char_time_s else 0.0
         requests_s = sum(
             (_REQUEST_BYTES + _REPLY_BYTES + 2 * span.count) * char_time_s + 2 * silence_s + _TYPICAL_ANSWER_S
-            for span in plan_spans(register_map)
+            for span in poll.spans
         )
         return requests_s + register_map.wake_up * (_REQUEST_BYTES * char_time_s + WAKE_UP_S)
 
     def timeout_s(self, target: MeterTarget, *, char_time_s: float) -> float:
         """Return the seconds of the slowest read that still is one: every answer at the last moment."""
-        register_map = map_of(target)
-        requests = len(plan_spans(register_map)) + register_map.wake_up
-        return self.exchange_time_s(target, char_time_s=char_time_s) * 1.2 + requests * (register_map.answer_s + 0.1)
+        poll = poll_of(target)
+        requests = len(poll.spans) + poll.map.wake_up
+        return self.exchange_time_s(target, char_time_s=char_time_s) * 1.2 + requests * (poll.map.answer_s + 0.1)
 
     def _is_rtu(self, link: Link) -> bool:
         return (self.framing or ("rtu" if link.kind == "serial" else "tcp")) == "rtu"
@@ -128,26 +131,61 @@ def map_of(target: MeterTarget) -> RegisterMap:
     return register_map
 
 
-def _read_words(
-    master: ModbusMaster, register_map: RegisterMap, unit: int
-) -> tuple[dict[int, int], dict[int, tuple[datetime, ClockState]]]:
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What reading one target takes, worked out once: its unit, the spans to ask for, and its map's registers by role.
+
+    spans  as the map has their addresses, not as the wire has.
+    """
+
+    unit: int
+    map: RegisterMap
+    spans: tuple[Span, ...]
+    signatures: tuple[MapRegister, ...]
+    serials: tuple[MapRegister, ...]
+    alarms: tuple[MapRegister, ...]
+    totals: tuple[tuple[RegisterId, MapRegister], ...]
+
+
+@lru_cache(maxsize=4096)
+def poll_of(target: MeterTarget) -> Poll:
+    """Return what reading a target takes. raises ConfigError (model, address)."""
+    found = map_of(target)
+    return Poll(
+        unit=parse_unit(target.address),
+        map=found,
+        spans=plan_spans(found),
+        signatures=found.of_role("signature"),
+        serials=found.of_role("serial"),
+        alarms=found.of_role("alarms"),
+        totals=tuple((RegisterId(role), total) for role in TOTALS for total in found.of_role(role)),
+    )
+
+
+@lru_cache(maxsize=8192)
+def _register(meter_id: MeterId, register_id: RegisterId, unit: Unit, scale: int, modulus: int | None) -> Register:
+    """Return a register, checked once: the same object for each of its reads, by which the store knows it again."""
+    return Register(meter_id, register_id, unit, scale, modulus)
+
+
+def _read_words(master: ModbusMaster, poll: Poll) -> tuple[dict[int, int], dict[int, tuple[datetime, ClockState]]]:
     """Return the words at every address that a poll reads, by the map's own addresses, and when each one came."""
     words: dict[int, int] = {}
     stamps: dict[int, tuple[datetime, ClockState]] = {}
-    for span in plan_spans(register_map):
-        wire_address = span.address - register_map.address_base
-        values = master.read_registers(unit, register_map.function, wire_address, span.count)
+    for span in poll.spans:
+        wire_address = span.address - poll.map.address_base
+        values = master.read_registers(poll.unit, poll.map.function, wire_address, span.count)
         words.update(enumerate(values, span.address))
         stamps.update(dict.fromkeys(range(span.address, span.address + span.count), last_byte_state(master.link)))
     return words, stamps
 
 
-def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int) -> None:
+def _throw_away_first(master: ModbusMaster, poll: Poll) -> None:
     """Wake the meter with an exchange whose outcome does not count."""
-    first = plan_spans(register_map)[0]
+    first = poll.spans[0]
     answer_s, master.answer_s = master.answer_s, WAKE_UP_S
     try:
-        master.read_registers(unit, register_map.function, first.address - register_map.address_base, 1)
+        master.read_registers(poll.unit, poll.map.function, first.address - poll.map.address_base, 1)
     except (NoReply, BadReply):
         return
     finally:
@@ -156,31 +194,30 @@ def _throw_away_first(master: ModbusMaster, register_map: RegisterMap, unit: int
 
 def _reply(
     target: MeterTarget,
-    register_map: RegisterMap,
+    poll: Poll,
     words: Mapping[int, int],
     stamps: Mapping[int, tuple[datetime, ClockState]],
     frames: bytes,
 ) -> MeterReply:
-    _check_signature(register_map, words, frames)
-    identity = _serial(register_map, words)
+    _check_signature(poll, words, frames)
+    identity = _serial(poll, words)
     unexpected = bool(target.identity and identity and identity != target.identity)
     meter_id = MeterId(_as_meter_id(identity)) if unexpected and identity else target.meter_id
-    alarms = alarms_of(register_map, words)
+    alarms = alarms_of(poll.alarms, words)
     flags = ReadFlag.METER_ALARM if alarms else ReadFlag.NONE
     quality, reason = (
         (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)
     )
     reads = []
-    for role in TOTALS:
-        for total in register_map.of_role(role):
-            counted = count_total(register_map, total, words, unit=target.unit, scale=target.scale)
-            if counted is None:
-                alarms = (*alarms, NO_VALID_TOTAL)
-                continue
-            count, unit, scale, modulus = counted
-            read_at, clock_state = stamps[total.address]
-            register = Register(meter_id, RegisterId(role), unit, scale, modulus)
-            reads.append(RegisterRead(register, count, read_at, clock_state, quality, reason, flags))
+    for register_id, total in poll.totals:
+        counted = count_total(poll.map, total, words, unit=target.unit, scale=target.scale)
+        if counted is None:
+            alarms = (*alarms, NO_VALID_TOTAL)
+            continue
+        count, unit, scale, modulus = counted
+        read_at, clock_state = stamps[total.address]
+        register = _register(meter_id, register_id, unit, scale, modulus)
+        reads.append(RegisterRead(register, count, read_at, clock_state, quality, reason, flags))
     return MeterReply(meter_id, unexpected, tuple(reads), alarms, identity, frames)
 
 
@@ -233,10 +270,10 @@ def _stated_unit(register_map: RegisterMap, total: MapRegister, words: Mapping[i
     return units[code]
 
 
-def alarms_of(register_map: RegisterMap, words: Mapping[int, int]) -> tuple[str, ...]:
+def alarms_of(registers: Iterable[MapRegister], words: Mapping[int, int]) -> tuple[str, ...]:
     """Return the names of the alarm bits that are set; a set bit without a name is named by its number."""
     names = []
-    for register in register_map.of_role("alarms"):
+    for register in registers:
         value = value_of(register, words)
         if not isinstance(value, int):
             continue
@@ -245,19 +282,19 @@ def alarms_of(register_map: RegisterMap, words: Mapping[int, int]) -> tuple[str,
     return tuple(names)
 
 
-def _check_signature(register_map: RegisterMap, words: Mapping[int, int], frames: bytes) -> None:
-    for register in register_map.of_role("signature"):
+def _check_signature(poll: Poll, words: Mapping[int, int], frames: bytes) -> None:
+    for register in poll.signatures:
         held = value_of(register, words)
         if held != register.expect:
             raise BadReply(
-                f"register {register.address} holds {held}, a {register_map.name} has {register.expect} there; "
+                f"register {register.address} holds {held}, a {poll.map.name} has {register.expect} there; "
                 "check the meter's address and model",
                 reply=frames,
             )
 
 
-def _serial(register_map: RegisterMap, words: Mapping[int, int]) -> str | None:
-    for register in register_map.of_role("serial"):
+def _serial(poll: Poll, words: Mapping[int, int]) -> str | None:
+    for register in poll.serials:
         return str(value_of(register, words)) or None
     return None
 
