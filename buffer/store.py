@@ -272,6 +272,13 @@ class Store:
         with self._database.read() as db:
             return streams.batches(db, epoch, stream, first, last, limit=limit)
 
+    def last_sequence(self, epoch: bytes, stream: Stream) -> int | None:
+        """Return the number of the last batch sealed in a stream of the newest epoch; None for any other epoch."""
+        with self._database.read() as db:
+            if streams.newest_epoch(db).epoch != epoch:
+                return None
+            return streams.place_of(db, stream).last_sequence
+
     def acked(self, batch_id: BatchId, batch_hash: bytes) -> bool:
         """Note the portal's ack; returns whether such a batch, with this hash, is here. Repeats are harmless."""
         return self._settle(batch_id, batch_hash, committed=True, reason="")

@@ -136,6 +136,8 @@ class EventKind(Enum):
     CONFIG_APPLIED = "config-applied"
     CONFIG_REFUSED = "config-refused"
     BATCH_REJECTED = "batch-rejected"
+    BATCHES_GONE = "batches-gone"
+    COMMAND_DONE = "command-done"
     TECHNICIAN_ACTION = "technician-action"
     STARTED = "started"
     STOPPED = "stopped"
@@ -147,7 +149,16 @@ class EventKind(Enum):
 
 
 _URGENT = frozenset(
-    {EventKind.LEAK_OPENED, EventKind.LEAK_CLEARED, EventKind.BACKFLOW, EventKind.TAMPER, EventKind.METER_SILENT}
+    {
+        EventKind.LEAK_OPENED,
+        EventKind.LEAK_CLEARED,
+        EventKind.BACKFLOW,
+        EventKind.TAMPER,
+        EventKind.METER_SILENT,
+        # Answers to what the portal asked travel with the alarms.
+        EventKind.BATCHES_GONE,
+        EventKind.COMMAND_DONE,
+    }
 )
 
 

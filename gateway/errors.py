@@ -3,11 +3,12 @@
 HeadwaterError
   GatewayNotRunning      a command that needs the running service found none
   AlreadyRunning         a second service on one data directory
+  BadCommand             the portal asks for something that this version cannot make sense of
 """
 
 from __future__ import annotations
 
-from domain.errors import ResourceUnavailable
+from domain.errors import HeadwaterError, ResourceUnavailable
 
 
 class GatewayNotRunning(ResourceUnavailable):
@@ -16,3 +17,9 @@ class GatewayNotRunning(ResourceUnavailable):
 
 class AlreadyRunning(ResourceUnavailable):
     """Another service owns the data directory; the message names its process id."""
+
+
+class BadCommand(HeadwaterError):
+    """A verified command with a kind or body of no use here; its text goes back to the portal."""
+
+    permanent = True

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from domain.clock import Clock
     from gateway.commit import Committed
     from gateway.config import GatewayConfig, PortalConfig
+    from sync.resends import Span
     from sync.signing import Command
 
 DRAIN_LOOK_REAL_S = 0.1
@@ -95,6 +96,10 @@ class Sending:
     def _key_of(self, key_id: bytes) -> VerifyKey | None:
         return self._portal_key if key_id == self._portal_key.key_id else None
 
+    def resend(self, span: Span) -> str:
+        """Publish batches again that the portal asks for; returns why not. From within `on_command` only."""
+        return self._uplink.sender.resend(span)
+
     def start(self) -> None:
         """Start connecting; the broker may be away."""
         self._uplink.start()
@@ -127,6 +132,7 @@ class Sending:
             "connections": status.connections,
             "published": status.published,
             "resent": status.resent,
+            "requested": status.requested,
             "committed": status.committed,
             "rejected": status.rejected,
             "last_ack_at": status.last_ack_at.isoformat() if status.last_ack_at else None,

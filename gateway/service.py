@@ -22,6 +22,7 @@ from drivers.link import open_link
 from gateway import health, schedule, systemd
 from gateway.append_log import AppendLog
 from gateway.bus import BusOwner
+from gateway.commands import Commands
 from gateway.commit import Committed, CommitWindow
 from gateway.config_text import to_toml
 from gateway.control import ControlServer
@@ -36,6 +37,7 @@ from gateway.timekeeping import CollectorClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
     from types import FrameType
 
     from domain.ids import MeterId
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from drivers.base import Link
     from gateway.config import BusConfig, GatewayConfig
     from gateway.plans import BusPlan
-    from sync.signing import Command
 
 STORE_NAME = "store.db"
 WATCH_EVERY_REAL_S = 1.0
@@ -75,7 +76,8 @@ class Service:
         self.buses = tuple(self._make_owner(plan) for plan in plans)
         self.sending = sending
         if sending is not None:
-            sending.connect(self.store, clock=self.clock, on_command=self._on_command)
+            commands = Commands(read_now=self._read_now, resend=sending.resend, report=self._report)
+            sending.connect(self.store, clock=self.clock, on_command=commands.carry_out)
         self._control = ControlServer(config.collector.data_dir, Requests(self).answer)
         self._stop_asked = threading.Event()
         self._failure: BaseException | None = None
@@ -191,16 +193,16 @@ class Service:
         except HeadwaterError as error:
             log.warning("a snapshot could not be kept: %s", error)
 
-    def _on_command(self, command: Command) -> None:
-        """Carry out a verified command of the portal. The answers to `read-now` are reads in the urgent stream."""
-        if command.kind != "read-now":
-            log.warning("the portal asked for %r, which this version cannot do", command.kind)
-            return
-        meters = command.body.get("meters", [])
+    def _read_now(self, meter: str) -> Future[Any] | None:
+        """Read a meter before the next poll; None when no bus has it."""
         for owner in self.buses:
-            for name, target in owner.plan.targets.items():
-                if name in meters:
-                    owner.read_now(target, owner.plan.drivers[name])
+            if meter in owner.plan.targets:
+                return owner.read_now(owner.plan.targets[meter], owner.plan.drivers[meter])
+        return None
+
+    def _report(self, kind: EventKind, event_id: str, detail: Mapping[str, str | int]) -> None:
+        """Have the outcome of a command stored; the uplink, whose acks make room on a full disk, does not wait."""
+        self._add_event(Event(event_id, kind, self.clock.now(), self.clock.state(), None, dict(detail)))
 
     def _save_state(self) -> None:
         self.memory.save(self.store)

@@ -61,6 +61,16 @@ class UplinkStore(Protocol):
         """Seal anew, in a new epoch, what this batch and those behind it carry; False when there is nothing to do."""
         ...
 
+    def batches(
+        self, epoch: bytes, stream: Stream, first: int, last: int, *, limit: int = 32
+    ) -> Sequence[OutgoingBatch]:
+        """Return those batches from a first to a last sequence that are still here, in order, for a resend."""
+        ...
+
+    def last_sequence(self, epoch: bytes, stream: Stream) -> int | None:
+        """Return the number of the last batch of the newest epoch's stream; None for any other epoch."""
+        ...
+
     def use_nonce(self, nonce: bytes, expires_at: datetime) -> bool:
         """Use up a command's number; False when it was used before."""
         ...
@@ -101,7 +111,11 @@ class UplinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class UplinkStatus:
-    """Counters since the start, for the status page."""
+    """Counters since the start, for the status page.
+
+    resent     publications of batches that were published before.
+    requested  batches published because the portal asked for them again.
+    """
 
     connected: bool = False
     connections: int = 0
@@ -109,6 +123,7 @@ class UplinkStatus:
     last_error: str = ""
     published: int = 0
     resent: int = 0
+    requested: int = 0
     committed: int = 0
     rejected: int = 0
     unknown_acks: int = 0

@@ -18,6 +18,7 @@ from domain.ids import Stream
 from sync.errors import BadMessage
 from sync.lane import Lane
 from sync.outbound import Outgoing, UplinkStatus
+from sync.resends import Resends
 from sync.signing import open_ack, open_command
 from sync.topics import ack_topic, batch_topic
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from domain.clock import Clock
-    from domain.ids import CollectorId
+    from domain.ids import BatchId, CollectorId
     from sync.outbound import OutgoingBatch, UplinkPlan, UplinkStore
+    from sync.resends import Span
     from sync.signing import Command, VerifyKey
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class Sender:
         self._store, self._collector, self._encode, self._keys = store, collector, encode, keys
         self._clock, self._plan, self._on_command = clock, plan, on_command
         self._lanes = {stream: Lane() for stream in _STREAMS}
+        self._resends, self._resends_first = Resends(store), False
+        self._resends_at = -math.inf
         self._woken: set[Stream] = set()
         self._seal_failed = False
         self._status = UplinkStatus()
@@ -76,6 +80,7 @@ class Sender:
     def connected(self, now_s: float) -> None:
         """Begin a fresh session: all that is sealed and not acknowledged waits again, whatever was published before."""
         self._load_waiting()
+        self._resends.restart()
         self._count(connected=True, connections=self._status.connections + 1)
 
     def disconnected(self) -> None:
@@ -90,18 +95,33 @@ class Sender:
         """
         if not self._status.connected:
             return None
-        for stream in _STREAMS if room else (Stream.URGENT,):
-            batch = self._next(stream, now_s)
-            if batch is not None:
-                self._count(published=self._status.published + 1)
-                return Outgoing(batch_topic(self._collector), batch.data, batch.id)
-        return None
+        batch = self._next(Stream.URGENT, now_s)
+        if batch is None and room:
+            batch = self._next_bulk(now_s)
+        if batch is None:
+            return None
+        self._count(published=self._status.published + 1)
+        return Outgoing(batch_topic(self._collector), batch.data, batch.id)
 
     def sent(self, outgoing: Outgoing, now_s: float) -> None:
         """Note that a message's bytes have left this machine."""
         flight = self._lanes[outgoing.batch_id.stream].flying.get(outgoing.batch_id)
         if flight is not None:
             flight.sent_at = now_s
+        else:
+            self._resends.sent(outgoing.batch_id, now_s)
+
+    def resend(self, span: Span) -> str:
+        """Publish batches again that the portal asks for; returns why not, empty when they are on their way.
+
+        They travel at the pace of the bulk stream, turn and turn about with it; what travels anyway is left out.
+        """
+        newest = self._store.last_sequence(span.epoch, span.stream)
+        if newest is not None:
+            if span.first > newest:
+                return f"nothing is sealed beyond {newest}"
+            span.last = min(span.last, newest)
+        return "" if self._resends.add(span) else "too many resends wait already"
 
     def wake(self, stream: Stream | None = None) -> None:
         """Seal what a stream (or each) holds now, without waiting for its time: an alarm was stored, or we leave."""
@@ -114,13 +134,40 @@ class Sender:
     @property
     def in_flight(self) -> int:
         """Batches published and not yet acknowledged."""
-        return sum(len(lane.flying) for lane in self._lanes.values())
+        return sum(len(lane.flying) for lane in self._lanes.values()) + self._resends.in_flight
 
     # What to publish
 
     def _load_waiting(self) -> None:
         for stream, lane in self._lanes.items():
             lane.load(self._store.unacked(stream, limit=1_000))
+
+    def _next_bulk(self, now_s: float) -> OutgoingBatch | None:
+        """Return the next batch of the bulk stream or of those the portal asked for, in turn."""
+        if self._resends_first and (batch := self._next_resend(now_s)) is not None:
+            self._resends_first = False
+            return batch
+        batch = self._next(Stream.BULK, now_s)
+        self._resends_first = batch is not None
+        return batch or self._next_resend(now_s)
+
+    def _next_resend(self, now_s: float) -> OutgoingBatch | None:
+        if now_s < self._resends_at:
+            return None
+        try:
+            found = self._resends.next(now_s, self._plan, self._held)
+        except HeadwaterError as error:
+            _log.warning("uplink: batches that the portal asks for cannot be read now: %s", error)
+            self._resends_at = now_s + _SEAL_AGAIN_S
+            return None
+        if found is None:
+            return None
+        batch, again = found
+        self._count(requested=self._status.requested + (not again), resent=self._status.resent + again)
+        return batch
+
+    def _held(self, batch_id: BatchId) -> bool:
+        return self._lanes[batch_id.stream].holds(batch_id)
 
     def _next(self, stream: Stream, now_s: float) -> OutgoingBatch | None:
         lane = self._lanes[stream]
@@ -176,6 +223,7 @@ class Sender:
 
     def _take_ack(self, payload: bytes) -> None:
         ack = open_ack(payload, collector=self._collector, keys=self._keys)
+        self._resends.settle(ack.batch_id, ack.batch_hash)
         if ack.committed:
             known = self._store.acked(ack.batch_id, ack.batch_hash)
         elif ack.reason_code in FORKED and self._store.forked(ack.batch_id, ack.batch_hash):
