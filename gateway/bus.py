@@ -17,8 +17,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
-from domain.reading import Event, EventKind, ReadFlag
-from drivers.base import Deadline
+from domain.reading import Event, EventKind, ReadFlag, RegisterRead
+from drivers.base import Deadline, MeterReply
 from drivers.errors import BadReply, LinkDown, MeterError, NoReply
 from gateway import schedule
 from gateway.bus_work import BusState, Job, MeterState, Search
@@ -26,11 +26,10 @@ from gateway.explain import explained, reason_of
 from gateway.plans import char_time_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from domain.ids import MeterId
-    from domain.reading import RegisterRead
-    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget
+    from drivers.base import Link, MeterDriver, MeterTarget
     from gateway.commit import CommitWindow
     from gateway.memory import Memory
     from gateway.plans import BusPlan
@@ -63,7 +62,9 @@ class BusOwner:
     ) -> None:
         self.plan, self.state = plan, BusState()
         self._clock, self._window, self._memory, self._open_line = clock, window, memory, open_line
-        self._histories: dict[str, schedule.History] = dict(histories or {})
+        self._agenda = schedule.Agenda(plan.plan, histories)
+        self._char_time_s = char_time_s(plan.bus)
+        self._timeouts_s: dict[MeterTarget, float] = {}
         self._link: Link | None = None
         self._reopen_at_s = 0.0
         self._reopen_pause_s = REOPEN_FIRST_S
@@ -182,7 +183,7 @@ class BusOwner:
                 self._end_searches()
                 return self._reopen_at_s - self._clock.monotonic()
             return None
-        meter, at_s = schedule.next_poll(self.plan.plan, self._histories, now_s)
+        meter, at_s = self._agenda.next_poll(now_s)
         if meter is None:
             self._end_round()
             return None if self._search() else at_s - now_s
@@ -286,7 +287,7 @@ class BusOwner:
     def _poll(self, meter: PlannedMeter, now_s: float) -> None:
         """Ask one meter in its slot and write its history."""
         target, driver = self.plan.targets[meter.meter_id], self.plan.drivers[meter.meter_id]
-        history = self._histories.get(meter.meter_id, schedule.NEVER)
+        history = self._agenda.history(meter)
         attempts = self.plan.attempts if history.failures == 0 else 1
         assert self._link is not None
         try:
@@ -311,7 +312,7 @@ class BusOwner:
             self._failed(meter, history, error)
             return
         self._hung_up_at.clear()
-        self._histories[meter.meter_id] = schedule.succeeded(meter, now_s)
+        self._agenda.note(meter, schedule.succeeded(meter, now_s))
         self._returned(target)
         self._keep(target, reply)
 
@@ -328,7 +329,7 @@ class BusOwner:
         self, target: MeterTarget, driver: MeterDriver, link: Link, *, attempts: int, told: bool = True
     ) -> MeterReply:
         """Ask up to `attempts` times; raises the last error. Each reply that cannot be used is an event, if `told`."""
-        timeout_s = driver.timeout_s(target, char_time_s=char_time_s(self.plan.bus))
+        timeout_s = self._timeout_s(target, driver)
         for attempt in range(attempts):
             try:
                 reply = driver.read(target, link, deadline=Deadline(self._clock, timeout_s), clock=self._clock)
@@ -360,6 +361,15 @@ class BusOwner:
                 return self._stamped(reply, ReadFlag.RETRIED if attempt else ReadFlag.NONE)
         raise failure
 
+    def _timeout_s(self, target: MeterTarget, driver: MeterDriver) -> float:
+        """Return how long one read may take, worked out once for each meter of the plan."""
+        timeout_s = self._timeouts_s.get(target)
+        if timeout_s is None:
+            timeout_s = driver.timeout_s(target, char_time_s=self._char_time_s)
+            if self.plan.targets.get(target.meter_id) is target:
+                self._timeouts_s[target] = timeout_s
+        return timeout_s
+
     def _stamped(self, reply: MeterReply, flags: ReadFlag) -> MeterReply:
         """Return the reply with what only the gateway knows: whether the clock was set, and that it was asked twice.
 
@@ -370,12 +380,17 @@ class BusOwner:
             below_us = read.read_at.microsecond % 1000
             read_at = read.read_at - timedelta(microseconds=below_us)
             settled_ns = self._clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us)
-            reads.append(replace(read, read_at=read_at, clock=self._clock.state(settled_ns), flags=read.flags | flags))
-        return replace(reply, reads=tuple(reads))
+            state = self._clock.state(settled_ns)
+            marks = read.flags | flags if flags else read.flags
+            # Spelt out: dataclasses.replace costs as much as the rest of this function.
+            reads.append(RegisterRead(read.register, read.raw_count, read_at, state, read.quality, read.reason, marks))
+        return MeterReply(reply.meter_id, reply.unexpected, tuple(reads), reply.alarms, reply.identity, reply.reply)
 
     def _keep(self, target: MeterTarget, reply: MeterReply, flags: ReadFlag = ReadFlag.NONE) -> None:
         """Put a reply's reads into the commit window, with an event when somebody else answered or complains."""
-        reads: list[RegisterRead] = [replace(read, flags=read.flags | flags) for read in reply.reads]
+        reads: Sequence[RegisterRead] = reply.reads
+        if flags:
+            reads = [replace(read, flags=read.flags | flags) for read in reads]
         events = []
         answered = str(reply.identity or reply.meter_id) if reply.unexpected else None
         if self._memory.set("identity", target.meter_id, answered) and answered is not None:
@@ -401,7 +416,7 @@ class BusOwner:
     def _failed(self, meter: PlannedMeter, history: schedule.History, error: MeterError) -> None:
         """Note a slot without a good read; the first that opens the breaker is an event and a line in the log."""
         after = schedule.failed(self.plan.plan, meter, history, self._clock.monotonic())
-        self._histories[meter.meter_id] = after
+        self._agenda.note(meter, after)
         state = self.state.meters[meter.meter_id]
         state.failures, state.last_error = after.failures, str(error)
         if after.failures < self.plan.plan.silent_after:

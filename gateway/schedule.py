@@ -9,6 +9,7 @@ BACKOFF_SLOTS slots or an hour apart, and as before from its first good reply on
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -113,6 +114,46 @@ def next_poll(plan: Plan, histories: Mapping[str, History], now_s: float) -> tup
     if best is None or best_s > now_s + GRID_SLACK_S:
         return None, best_s
     return best, max(best_s, now_s)
+
+
+class Agenda:
+    """`next_poll` and the histories it looks at, kept in order: who is next costs no look at every meter.
+
+    histories  what is known from before; meters without one were never asked.
+    """
+
+    def __init__(self, plan: Plan, histories: Mapping[str, History] | None = None) -> None:
+        self._meters, self._place = plan.meters, {meter.meter_id: i for i, meter in enumerate(plan.meters)}
+        known = histories or {}
+        self._histories = [known.get(meter.meter_id, NEVER) for meter in plan.meters]
+        # (due_s, place), one a meter: a meter's history changes only by note(), which puts its place in anew.
+        self._due_s = [due_s(plan, *row) for row in zip(plan.meters, self._histories, strict=True)]
+        self._heap = [(at_s, place) for place, at_s in enumerate(self._due_s)]
+        self._plan = plan
+        heapq.heapify(self._heap)
+
+    def history(self, meter: PlannedMeter) -> History:
+        """Return what happened to a meter so far."""
+        return self._histories[self._place[meter.meter_id]]
+
+    def note(self, meter: PlannedMeter, history: History) -> None:
+        """Take what happened to a meter."""
+        place = self._place[meter.meter_id]
+        self._histories[place] = history
+        at_s = due_s(self._plan, meter, history)
+        if at_s != self._due_s[place]:
+            self._due_s[place] = at_s
+            heapq.heappush(self._heap, (at_s, place))
+
+    def next_poll(self, now_s: float) -> tuple[PlannedMeter | None, float]:
+        """Return what `next_poll` returns."""
+        heap = self._heap
+        while heap and heap[0][0] != self._due_s[heap[0][1]]:
+            heapq.heappop(heap)
+        if not heap:
+            return None, math.inf
+        at_s, place = heap[0]
+        return (None, at_s) if at_s > now_s + GRID_SLACK_S else (self._meters[place], max(at_s, now_s))
 
 
 def succeeded(meter: PlannedMeter, now_s: float) -> History:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from gateway import schedule
@@ -16,12 +19,13 @@ def plan_of(count: int, *, every_s: float = 300, exchange_s: float = 1.0, silent
 
 def run(plan: Plan, *, start_s: float, end_s: float, silent: frozenset[str] = frozenset(), timeout_s: float = 2.0,
         stall: tuple[float, float] | None = None) -> list[tuple[str, float]]:  # fmt: skip
-    """Play a bus over a stretch of time; return who was asked when."""
-    now_s, asked, histories = start_s, [], dict[str, History]()
+    """Play a bus over a stretch of time; return who was asked when. The agenda agrees with next_poll at every step."""
+    now_s, asked, histories, agenda = start_s, [], dict[str, History](), schedule.Agenda(plan)
     while now_s < end_s:
         if stall and stall[0] <= now_s < stall[1]:
             now_s = stall[1]
         meter, at_s = schedule.next_poll(plan, histories, now_s)
+        assert agenda.next_poll(now_s) == (meter, at_s)
         if meter is None:
             now_s = at_s
             continue
@@ -33,6 +37,8 @@ def run(plan: Plan, *, start_s: float, end_s: float, silent: frozenset[str] = fr
         else:
             now_s += meter.exchange_s
             histories[meter.meter_id] = schedule.succeeded(meter, now_s)
+        agenda.note(meter, histories[meter.meter_id])
+        assert agenda.history(meter) == histories[meter.meter_id]
     return asked
 
 
@@ -42,6 +48,32 @@ def test_every_meter_is_read_once_in_each_slot() -> None:
         times = [at for name, at in asked if name == f"M{i}"]
         assert len(times) in (10, 11)
         assert all(later - earlier <= 301 for earlier, later in zip(times[1:], times[2:], strict=False))
+
+
+def test_an_agenda_agrees_with_the_plan_at_every_step_whatever_fails() -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)  # noqa: S311
+    every = [rng.choice((0.1, 7.0, 60.0, 300.0)) for _ in range(12)]
+    meters = tuple(PlannedMeter(f"M{i}", s, schedule.phase_s("x", s), 0.01) for i, s in enumerate(every))
+    plan, now_s = Plan(meters, 2, "x"), 5000.0
+    known = {f"M{i}": schedule.resumed(meters[i], last_read_age_s=rng.random() * 400, now_s=now_s) for i in range(6)}
+    histories, agenda, asked = dict(known), schedule.Agenda(plan, known), 0
+    for _ in range(3000):
+        meter, at_s = schedule.next_poll(plan, histories, now_s)
+        assert agenda.next_poll(now_s) == (meter, at_s)
+        if meter is None:
+            now_s = at_s - (rng.random() * 1e-6 if rng.random() < 0.3 else 0)
+            continue
+        asked += 1
+        history = histories.get(meter.meter_id, schedule.NEVER)
+        failed = rng.random() < 0.2
+        after = schedule.failed(plan, meter, history, now_s) if failed else schedule.succeeded(meter, now_s)
+        histories[meter.meter_id] = after
+        agenda.note(meter, after)
+        now_s += rng.choice((0.0, 0.01, 0.01, 3.0))
+    assert asked > 1000
+    assert schedule.Agenda(Plan((), 2, "x")).next_poll(0.0) == (None, math.inf)
 
 
 def test_missed_slots_are_not_made_up_for_in_a_burst() -> None:
