@@ -209,15 +209,41 @@ def _reload(pid: int) -> None:
         ) from error
 
 
+class _Partitions(click.ParamType):  # type: ignore[type-arg]
+    """Ingest partitions as `3`, `0-7` or `0,2,8-15`."""
+
+    name = "partitions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:
+        """Return the set of partitions that a text names."""
+        from domain.ids import PARTITIONS
+
+        found: set[int] = set()
+        for part in str(value).split(","):
+            first, dash, last = part.partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                self.fail(f"{part!r} is neither a partition nor a range; expected such as 0-7 or 0,2,8-15", param, ctx)
+            low, high = int(first), int(last or first)
+            if not low <= high < PARTITIONS:
+                self.fail(f"{part!r}: partitions are 0 to {PARTITIONS - 1}, the lower one first", param, ctx)
+            found.update(range(low, high + 1))
+        return frozenset(found)
+
+
 @portal.command()
-@click.option("--partition", type=click.IntRange(0, 15), help="Serve only the collectors of one partition.")
+@click.option(
+    "--partitions",
+    type=_Partitions(),
+    metavar="0-7",
+    help="Serve only the collectors of these partitions (0 to 15), beside other workers that serve the rest.",
+)
 @json_option
-def ingest(partition: int | None, as_json: bool) -> None:
+def ingest(partitions: frozenset[int] | None, as_json: bool) -> None:
     """Take batches off the broker until stopped: verify, store once, acknowledge after the commit."""
     _serve_checks()
     from portal.ingest.consumer import Consumer
 
-    consumer = Consumer(partition=partition)
+    consumer = Consumer(partitions=partitions)
     _run_until_signalled(consumer)
     _print(asdict(consumer.counters), as_json=as_json, text=consumer.counters.line(connected=False, waiting=0))
 

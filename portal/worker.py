@@ -14,8 +14,8 @@ from django.db import connection, transaction
 
 from portal.core.clock import clock, now
 from portal.core.models import DueJob
+from portal.ingest.letters import prune_letters
 from portal.metering.folding import fold_closed_days
-from portal.metering.services import prune_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Job:
 
 JOBS = (
     Job("fold closed days", timedelta(hours=1), fold_closed_days),
-    Job("prune refused batches", timedelta(days=1), prune_refused),
+    Job("prune refused batches", timedelta(days=1), prune_letters),
 )
 
 

@@ -21,6 +21,7 @@ from domain.ids import BatchId, CollectorId, Stream
 from portal.fleet.models import Collector, CollectorKey
 from portal.fleet.services import portal_signing_key
 from portal.ingest.errors import BatchRefused
+from portal.ingest.letters import Refusal, record_refusal
 from portal.metering import services
 from portal.metering.models import Epoch, StoredBatch
 from sync import signing
@@ -36,7 +37,7 @@ MAX_AHEAD = 65_536
 """How far beyond the newest committed sequence a batch may lie. A collector seals far fewer; the rest is room for a
 portal that was restored from a backup and misses batches which were acknowledged since."""
 
-_SILENT = frozenset({"too-far-ahead", "collector"})
+_SILENT = frozenset({"too-far-ahead"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,24 @@ class Answer:
     committed: bool
 
 
-def apply_batch(data: bytes, topic_collector: CollectorId, received_at: datetime) -> Answer | None:
+def apply_batch(
+    data: bytes,
+    topic_collector: CollectorId,
+    received_at: datetime,
+    *,
+    record: Callable[[Refusal], bool] = record_refusal,
+) -> Answer | None:
     """Apply the signed batch that came on a collector's topic; return its signed ack, or None when nobody is answered.
 
     The ack is made after the commit. raises DatabaseError when the database could not do it: try again later.
+    record  writes a refusal down. What it does not write down is not answered: the collector keeps it and sends it
+            again, and nothing is set aside there that nobody can find here.
     """
     try:
         batch_id = _apply(data, topic_collector, received_at)
     except BatchRefused as refusal:
-        services.record_refused(data, refusal.reason_code, topic_collector=topic_collector, at=received_at)
-        if refusal.batch_id is None:
+        recorded = record(Refusal(data, refusal.reason_code, topic_collector, received_at, refusal.batch_id))
+        if refusal.batch_id is None or refusal.silent or not recorded:
             return None
         return _ack(refusal.batch_id, data, received_at, reason_code=refusal.reason_code)
     return _ack(batch_id, data, received_at)
@@ -83,7 +92,7 @@ def _apply(data: bytes, topic_collector: CollectorId, received_at: datetime) -> 
         if locked is None:
             raise BatchRefused("unknown-collector")
         if reason := keys.refusal(batch.sealed_at):
-            raise BatchRefused(reason)
+            raise BatchRefused(reason, batch.id, silent=True)
         try:
             with transaction.atomic():
                 _store(batch, data, locked, received_at)
@@ -154,7 +163,7 @@ def _store(batch: Batch, data: bytes, collector: Collector, received_at: datetim
         return
     for check in _CHECKS:
         if reason := check(batch, data, epoch):
-            raise BatchRefused(reason, None if reason in _SILENT else batch.id)
+            raise BatchRefused(reason, batch.id, silent=reason in _SILENT)
     services.store_batch(batch, data, epoch=epoch, received_at=received_at)
     services.apply_contents(batch, epoch=epoch, received_at=received_at)
     collector.last_batch_at = received_at

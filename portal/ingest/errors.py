@@ -24,6 +24,7 @@ REASONS = {
     "append-overlap": "its append_seq range overlaps that of a committed batch",
     "too-far-ahead": "its sequence is further ahead of the committed ones than a collector may seal",
     "not-storable": "the database cannot hold a value of it",
+    "fault": "a fault of the portal's own program struck while it was applied",
 }
 """Reason codes of the portal, beside those of sync.errors.REASONS."""
 
@@ -32,8 +33,9 @@ class BatchRefused(PortalError):
     """A batch that is refused for good.
 
     batch_id  its identity when its signature was good, so that a signed `rejected` can be sent; else None.
+    silent    its sender is not told all the same: it may yet be taken.
     """
 
-    def __init__(self, reason_code: str, batch_id: BatchId | None = None) -> None:
-        self.reason_code, self.batch_id = reason_code, batch_id
+    def __init__(self, reason_code: str, batch_id: BatchId | None = None, *, silent: bool = False) -> None:
+        self.reason_code, self.batch_id, self.silent = reason_code, batch_id, silent
         super().__init__(f"{reason_code}: {REASONS.get(reason_code, reason_code)}")

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from portal.core.services import audit, bump_change
 from portal.customers.models import ServicePoint
 from portal.fleet.models import Collector, Meter
 from portal.metering.errors import Overlap
 from portal.metering.events import claim_leak_cases, store_events
-from portal.metering.models import Epoch, Installation, MeterRegister, RefusedBatch, StoredBatch
+from portal.metering.models import Epoch, Installation, MeterRegister, StoredBatch
 from portal.metering.read_rows import insert_recent, newest_reads, save_states
 from portal.metering.registers import register_rows
 from portal.metering.repeats import held_before
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from portal.core.models import User
     from sync.batch import Batch
 
-REFUSED_ROWS_MAX = 10_000
-"""Refused batches that are remembered; older ones make room."""
-
-REFUSED_KEPT = timedelta(days=90)
 _CLOCK_AHEAD = timedelta(days=1)
 
 
@@ -114,25 +110,6 @@ def _register_ids(batch: Batch, received_at: datetime) -> list[int]:
     found = register_rows(set(distinct.values()), seen_at=received_at)
     by_identity = {identity: found[register] for identity, register in distinct.items()}
     return [by_identity[id(stored.read.register)] for stored in batch.reads]
-
-
-def record_refused(signed: bytes, reason: str, *, topic_collector: str, at: datetime) -> None:
-    """Remember a refused batch by its digest; equal ones are counted and the table stays bounded."""
-    row, made = RefusedBatch.objects.get_or_create(
-        digest=hashlib.sha256(signed).digest(),
-        reason=reason[:40],
-        topic_collector=topic_collector[:64],
-        defaults={"size_bytes": len(signed), "first_at": at, "last_at": at},
-    )
-    if made:
-        RefusedBatch.objects.filter(pk__lte=row.pk - REFUSED_ROWS_MAX).delete()
-    else:
-        RefusedBatch.objects.filter(pk=row.pk).update(times=F("times") + 1, last_at=at)
-
-
-def prune_refused(moment: datetime) -> int:
-    """Forget refused batches that were last seen long ago; return how many."""
-    return RefusedBatch.objects.filter(last_at__lt=moment - REFUSED_KEPT).delete()[0]
 
 
 @transaction.atomic

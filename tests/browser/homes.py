@@ -176,10 +176,10 @@ def _clock_state():  # type: ignore[no-untyped-def]
 
 
 def _unclaimed(moment: datetime) -> None:
-    from portal.metering import services
+    from portal.ingest.letters import Refusal, record_refusal
 
     _apply([(_register("XYZ-99999999"), moment, 4711)], collector="cvw-south-2")
-    services.record_refused(b"not a batch", "signature", topic_collector="cvw-south-2", at=moment)
+    record_refusal(Refusal(b"not a batch", "signature", "cvw-south-2", moment))
 
 
 def count_on(meter_id: str, counts: int) -> None:

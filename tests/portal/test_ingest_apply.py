@@ -15,6 +15,7 @@ from domain.reading import EventKind, StoredRead
 from portal.core.services import current_change
 from portal.fleet import services as fleet
 from portal.ingest import apply as apply_module
+from portal.ingest import letters
 from portal.ingest.apply import MAX_AHEAD, Answer, apply_batch
 from portal.ingest.rebuild import rebuild
 from portal.metering.folding import fold_closed_days
@@ -294,7 +295,7 @@ class TestAttacks:
         assert sorted(row["count"] for row in held_reads()) == [-(2**63) + 1, 2**63 - 1]
 
     def test_the_record_of_refusals_is_bounded(self, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(apply_module.services, "REFUSED_ROWS_MAX", 5)
+        monkeypatch.setattr(letters, "ROWS_MAX", 5)
         for number in range(12):
             apply_batch(b"garbage %d" % number, box.name, NOON)
         for _ in range(3):
