@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_PATHS = (Path("collector.toml"), Path("/etc/headwater/collector.toml"))
 DEFAULT_EVERY_S, DEFAULT_ATTEMPTS, DEFAULT_SILENT_AFTER = 300.0, 2, 3
 DEFAULT_BATCH_MAX_READS, DEFAULT_SEAL_EVERY_S = 1000, 300.0
+UPLOAD_BYTES_PER_S_MIN = 100
 DEFAULT_BAUDRATE, DEFAULT_PARITY, DEFAULT_STOP_BITS, DEFAULT_TCP_PORT = 2400, "even", 1, 502
 
 
@@ -49,6 +50,7 @@ class PortalConfig:
 
     broker            mqtts://host:port; mqtt:// only to this machine itself.
     batch_max_reads   a batch is sealed when this many reads wait, or after `seal_every_s`.
+    upload_bytes_per_s_max  bound for reads on a metered link, 0 for none; alarms go at once.
     """
 
     broker: str
@@ -59,6 +61,7 @@ class PortalConfig:
     key: Path | None = None
     batch_max_reads: int = DEFAULT_BATCH_MAX_READS
     seal_every_s: float = DEFAULT_SEAL_EVERY_S
+    upload_bytes_per_s_max: int = 0
 
     @property
     def address(self) -> tuple[str, int, bool]:

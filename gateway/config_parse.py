@@ -45,7 +45,8 @@ def parse(content: Mapping[str, object], *, folder: Path, key_files: bool = True
             _bus(Table(table, where=f"bus[{i}]", faults=faults), folder) for i, table in enumerate(root.tables("bus"))
         ),
         meters=tuple(
-            _meter(Table(table, where=f"meter[{i}]", faults=faults), folder) for i, table in enumerate(root.tables("meter"))
+            _meter(Table(table, where=f"meter[{i}]", faults=faults), folder)
+            for i, table in enumerate(root.tables("meter"))
         ),
     )
     root.finish()
@@ -107,7 +108,11 @@ def _portal(table: Table, folder: Path, *, key_files: bool) -> PortalConfig:
         portal_key=paths["portal_key"] or folder,
         batch_max_reads=table.integer("batch_max_reads", default=c.DEFAULT_BATCH_MAX_READS, low=1, high=50_000),
         seal_every_s=table.number("seal_every_s", default=c.DEFAULT_SEAL_EVERY_S, low=1, high=86_400),
+        upload_bytes_per_s_max=table.integer("upload_bytes_per_s_max", default=0, low=0, high=1_000_000_000),
     )
+    if 0 < made.upload_bytes_per_s_max < c.UPLOAD_BYTES_PER_S_MIN:
+        expected = f"expected 0 for no bound, or {c.UPLOAD_BYTES_PER_S_MIN} and more"
+        table.fault("upload_bytes_per_s_max", expected)
     table.finish()
     return made
 

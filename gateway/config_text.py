@@ -41,6 +41,7 @@ def to_toml(config: GatewayConfig) -> str:
                 portal_key=path(portal.portal_key),
                 batch_max_reads=portal.batch_max_reads,
                 seal_every_s=portal.seal_every_s,
+                upload_bytes_per_s_max=portal.upload_bytes_per_s_max or None,
             )
         )
     poll = config.poll

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -68,7 +69,6 @@ def enrol_collector(config: GatewayConfig, *, portal_url: str, code: str, ca: Pa
             "make the folder writable and enrol again with a new code."
         ) from error
     before = config.portal
-    kept = (before.batch_max_reads, before.seal_every_s) if before else None
     made = PortalConfig(
         broker=done.broker,
         ca=folder / "ca.pem",
@@ -77,10 +77,13 @@ def enrol_collector(config: GatewayConfig, *, portal_url: str, code: str, ca: Pa
         signing_key=folder / "signing.key",
         portal_key=folder / "portal.pem",
     )
-    if kept is None:
+    if before is None:
         return made
-    return PortalConfig(
-        made.broker, made.signing_key, made.portal_key, made.ca, made.certificate, made.key, kept[0], kept[1]
+    return replace(
+        made,
+        batch_max_reads=before.batch_max_reads,
+        seal_every_s=before.seal_every_s,
+        upload_bytes_per_s_max=before.upload_bytes_per_s_max,
     )
 
 

@@ -89,7 +89,11 @@ class Sending:
             encode=self.encode,
             keys=self._key_of,
             clock=clock,
-            plan=UplinkPlan(seal_every_s=portal.seal_every_s, max_items=portal.batch_max_reads),
+            plan=UplinkPlan(
+                seal_every_s=portal.seal_every_s,
+                max_items=portal.batch_max_reads,
+                upload_bytes_per_s_max=portal.upload_bytes_per_s_max,
+            ),
             on_command=on_command,
         )
 
@@ -110,6 +114,15 @@ class Sending:
         if self._unsealed >= self.portal.batch_max_reads:
             self._unsealed = 0
             self._uplink.wake()
+
+    def hurry(self) -> None:
+        """Seal and send what there is, without waiting for its interval."""
+        self._uplink.wake()
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the portal acknowledged a batch since the start."""
+        return self._uplink.status().committed > 0
 
     def stop(self, *, drain_real_s: float) -> None:
         """Send what waits, for a moment, and hardly any when there is no broker; then disconnect."""
@@ -135,5 +148,8 @@ class Sending:
             "requested": status.requested,
             "committed": status.committed,
             "rejected": status.rejected,
+            "upload_bytes_per_s_max": status.upload_bytes_per_s_max,
+            "bytes_per_s": round(status.bytes_per_s, 1),
+            "bytes_per_item": round(status.bytes_per_item, 2),
             "last_ack_at": status.last_ack_at.isoformat() if status.last_ack_at else None,
         }

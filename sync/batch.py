@@ -7,7 +7,6 @@ Batch or raises BadBatch; decoding what was encoded gives an equal Batch.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from math import gcd
 from types import MappingProxyType
@@ -20,9 +19,6 @@ from domain.ids import BatchId, CollectorId, MeterId, PreviousEpoch, RegisterId,
 from domain.reading import (
     Event,
     EventKind,
-    ReadFlag,
-    ReadQuality,
-    Reason,
     Register,
     RegisterRead,
     StoredEvent,
@@ -32,14 +28,14 @@ from domain.units import Unit
 from sync import columns as col
 from sync.compression import compress, decompress
 from sync.errors import BadBatch
+from sync.read_columns import ABSENT, MAX_READS, ReadColumns, clock_state, read_columns, rising, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
 VERSION = 1
 MAX_PLAIN_BYTES = 4 * 1024 * 1024
-MAX_READS = 100_000
 MAX_EVENTS = 10_000
 NO_PREVIOUS = bytes(32)
 """previous_hash of the first batch of a stream within an epoch."""
@@ -56,7 +52,7 @@ class Batch:
     """Reads and events that travel, are signed and are acknowledged together.
 
     previous_hash   sha256 of the signed bytes of the batch before it in this stream; NO_PREVIOUS for the first.
-    reads, events   in rising append_seq.
+    reads, events   in rising append_seq. Decoding gives the reads as ReadColumns.
     previous_epoch  only in the first batch of each stream of an epoch, and only when there was an epoch before.
     beside          last sealed sequence of the epoch's other stream when this was sealed; 0 when there was none, and
                     in every batch of a collector from before this was written down.
@@ -65,7 +61,7 @@ class Batch:
     id: BatchId
     previous_hash: bytes
     sealed_at: datetime
-    reads: tuple[StoredRead, ...] = ()
+    reads: Sequence[StoredRead] = ()
     events: tuple[StoredEvent, ...] = ()
     previous_epoch: PreviousEpoch | None = None
     beside: int = 0
@@ -138,19 +134,17 @@ def _decode_cbor(data: bytes) -> Any:
 def _check_order(batch: Batch) -> None:
     if len(batch.reads) > MAX_READS or len(batch.events) > MAX_EVENTS:
         raise BadBatch("oversized", f"{len(batch.reads)} reads, {len(batch.events)} events")
-    stored: tuple[Sequence[StoredRead | StoredEvent], ...] = (batch.reads, batch.events)
-    for rows in stored:
-        last = 0
-        for row in rows:
-            if not last < row.append_seq < col.LIMIT:
-                raise BadBatch("order", f"append_seq {row.append_seq} after {last}")
-            last = row.append_seq
-    if (
-        batch.reads
-        and batch.events
-        and not {r.append_seq for r in batch.reads}.isdisjoint(e.append_seq for e in batch.events)
-    ):
+    reads = append_seqs(batch.reads)
+    events = [stored.append_seq for stored in batch.events]
+    if not rising(reads) or not rising(events):
+        raise BadBatch("order", "append_seq does not rise")
+    if reads and events and not set(reads).isdisjoint(events):
         raise BadBatch("order", "a read and an event share an append_seq")
+
+
+def append_seqs(reads: Sequence[StoredRead]) -> list[int]:
+    """Return the append_seq of each read; nothing is made of reads that are still columns."""
+    return reads.append_seqs if isinstance(reads, ReadColumns) else [stored.append_seq for stored in reads]
 
 
 class _Clocks:
@@ -201,11 +195,7 @@ def _pack_reads(reads: Sequence[RegisterRead], clocks: _Clocks) -> tuple[list[An
         13: col.pack([int(read.flags) for read in reads]),
     }
     # What is zero throughout is left out: most batches have plain measured reads of one clock context.
-    return _pack_registers(list(registers)), {k: v for k, v in written.items() if v != _ABSENT.get(k, ...)}
-
-
-_ABSENT: dict[int, Any] = {1: 0, 3: 1, 6: [], 7: 0, 8: 1, 9: 0, 10: 0, 11: 0, 12: 0, 13: 0}
-_READ_REQUIRED, _READ_OPTIONAL = frozenset({0, 2, 4, 5, 14}), frozenset(_ABSENT)
+    return _pack_registers(list(registers)), {k: v for k, v in written.items() if v != ABSENT.get(k, ...)}
 
 
 def _turns(indices: Sequence[int], registers: int) -> list[int]:
@@ -305,11 +295,11 @@ def _read_plain(plain: dict[int, Any]) -> Batch:
     clocks = [_read_clock(row) for row in col.items(plain.get(7, []), most=MAX_READS)]
     if (8 in plain) != (9 in plain):
         raise BadBatch("format", "registers and reads come together")
-    reads = _read_reads(plain[9], _read_registers(plain[8]), clocks) if 9 in plain else ()
+    reads = read_columns(plain[9], _read_registers(plain[8]), clocks) if 9 in plain else ()
     events = tuple(_read_event(row, clocks) for row in col.items(plain.get(10, []), most=MAX_EVENTS))
     previous = _read_previous(plain[6]) if 6 in plain else None
     beside = col.integer(plain[11], 1, col.LIMIT) if 11 in plain else 0
-    return Batch(batch_id, col.octets(plain[4], 32), _moment(plain[5]), tuple(reads), events, previous, beside)
+    return Batch(batch_id, col.octets(plain[4], 32), _moment(plain[5]), reads, events, previous, beside)
 
 
 def _moment(value: Any) -> datetime:
@@ -328,15 +318,9 @@ def _read_clock(row: Any) -> tuple[bytes, bool, datetime | None, int]:
     return col.octets(boot_id, 16), synchronised, None if since is None else _moment(since), col.integer(offset)
 
 
-def _clock_state(clock: tuple[bytes, bool, datetime | None, int], at_us: int, drift: int, ns: int) -> ClockState:
-    boot_id, synchronised, since, offset = clock
-    monotonic_ns = (at_us - offset + drift) * 1000 + ns
-    return ClockState(boot_id, col.integer(monotonic_ns, 0, col.LIMIT), synchronised, since)
-
-
 def _read_registers(table: Any) -> list[Register]:
     size, kinds, prefixes, kind_column, prefix_column, number_column = col.items(table, 6)
-    count = _size(size)
+    count = size_of(size)
     kinds = [_read_kind(row) for row in col.items(kinds, most=MAX_READS)]
     prefixes = [_read_prefix(row) for row in col.items(prefixes, most=MAX_READS)]
     kind_indices = col.within(col.unpack(kind_column, count), 0, len(kinds))
@@ -365,102 +349,10 @@ def _read_prefix(row: Any) -> tuple[str, int]:
     return col.text(prefix, 40), col.integer(width, 0, 16)
 
 
-def _read_reads(value: Any, registers: list[Register], clocks: list[Any]) -> Iterable[StoredRead]:
-    columns = _ABSENT | col.fields(value, required=_READ_REQUIRED, optional=_READ_OPTIONAL)
-    count = _size(columns[14])
-    indices = _untwist(col.unpack(columns[1], count), len(registers))
-    first_at = col.integer(columns[2], -col.LIMIT, col.LIMIT)
-    at_us = col.sums(_unstepped(columns[4], columns[3], count), first_at)
-    counts = _join_counts(indices, columns[5], columns[6], len(registers))
-    clock_indices = col.within(col.unpack(columns[7], count), 0, len(clocks))
-    drift = _sums_by_key(clock_indices, _unstepped(columns[9], columns[8], count))
-    below_us = col.within(col.unpack(columns[10], count), 0, 1000)
-    qualities = _numbered(columns[11], count, ReadQuality)
-    reasons = _numbered(columns[12], count, Reason)
-    flags = _flags(columns[13], count)
-    seqs = col.within(col.sums(col.unpack(columns[0], count)), 1, col.LIMIT)
-    return [
-        StoredRead(
-            seq,
-            RegisterRead(
-                registers[index],
-                raw_count,
-                col.moment_at(us),
-                _clock_state(clocks[clock], us, beyond, ns),
-                quality,
-                reason,
-                flag,
-            ),
-        )
-        for seq, index, raw_count, us, clock, beyond, ns, quality, reason, flag in zip(
-            seqs, indices, counts, at_us, clock_indices, drift, below_us, qualities, reasons, flags, strict=True
-        )
-    ]
-
-
-def _size(value: Any) -> int:
-    """Return how long the columns of a table are; it stands apart, as a constant column does not say."""
-    if col.integer(value, 1) > MAX_READS:
-        raise BadBatch("oversized", f"{value} rows")
-    return int(value)
-
-
-def _untwist(turns: list[int], registers: int) -> list[int]:
-    col.within(turns, 0, registers)
-    indices, index = [], -1
-    for turn in turns:
-        index = (index + 1 + turn) % registers
-        indices.append(index)
-    return indices
-
-
-def _unstepped(column: Any, step: Any, count: int) -> list[int]:
-    size = col.integer(step, 1, col.LIMIT)
-    return [difference * size for difference in col.unpack(column, count)]
-
-
-def _sums_by_key(keys: Sequence[int], differences: Sequence[int]) -> list[int]:
-    last: dict[int, int] = {}
-    result = []
-    for key, difference in zip(keys, differences, strict=True):
-        last[key] = last.get(key, 0) + difference
-        result.append(last[key])
-    return result
-
-
-def _join_counts(indices: Sequence[int], first_column: Any, later_column: Any, registers: int) -> list[int]:
-    seen = Counter(indices)
-    if len(seen) != registers:
-        raise BadBatch("format", "a register without a read")
-    first = iter(col.unpack(first_column, registers))
-    later = iter(col.unpack(later_column, len(indices) - registers))
-    last: dict[int, int] = {}
-    counts = []
-    for index in indices:
-        last[index] = last[index] + next(later) if index in last else next(first)
-        counts.append(last[index])
-    return col.within(counts, -col.LIMIT, col.LIMIT)
-
-
-def _numbered(column: Any, count: int, kind: type[Any]) -> list[Any]:
-    values = col.unpack(column, count)
-    known = {value: kind(value) for value in set(values)}
-    return [known[value] for value in values]
-
-
-def _flags(column: Any, count: int) -> list[ReadFlag]:
-    every = int(~ReadFlag.NONE)
-    values = col.within(col.unpack(column, count), 0, every + 1)
-    known = {value: ReadFlag(value) for value in set(values)}
-    return [known[value] for value in values]
-
-
 def _read_event(row: Any, clocks: list[Any]) -> StoredEvent:
     append_seq, event_id, kind, at, clock, drift, ns, meter_id, detail = col.items(row, 9)
     at_us = col.integer(at, -col.LIMIT, col.LIMIT)
-    state = _clock_state(
-        clocks[col.integer(clock, 0, len(clocks))], at_us, col.integer(drift), col.integer(ns, 0, 1000)
-    )
+    state = clock_state(clocks[col.integer(clock, 0, len(clocks))], at_us, col.integer(drift), col.integer(ns, 0, 1000))
     event = Event(
         col.text(event_id, _LONGEST_ID),
         EventKind(col.text(kind, 40)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LIMIT = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_INTEGERS = frozenset({int})
 
 
 def microseconds(moment: datetime) -> int:
@@ -83,7 +84,7 @@ def integer(value: Any, low: int = -2 * LIMIT, high: int = 2 * LIMIT) -> int:
 
 def integers(value: Any) -> list[int]:
     """Return a list of integers, each within 65 bits, else raise BadBatch."""
-    if type(value) is not list or any(type(item) is not int for item in value):
+    if type(value) is not list or not set(map(type, value)) <= _INTEGERS:
         raise BadBatch("format", "a list of integers was expected")
     if value and not (min(value) >= -2 * LIMIT and max(value) < 2 * LIMIT):
         raise BadBatch("range", "an integer beyond 64 bits")

@@ -6,8 +6,13 @@ way the only queue of unsent batches is the store's, and paho never resends behi
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import socket
 import ssl
+import struct
+import termios
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -31,6 +36,8 @@ ANSWER_S = 10.0
 """How long a broker may take to answer CONNECT and SUBSCRIBE."""
 SUBSCRIBE_TRIES = 3
 _GRANTED = (0, 1, 2)
+UNSENT_MAX_BYTES = 8 * 1024
+"""Bytes that may still be on their way into the network when the next bulk message is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,8 @@ class Connection:
         client.on_subscribe = self._took_subscribe
         client.on_message = self._took_message
         client.connect_timeout = 5.0
+        # The window is the sender's. With paho's own, an alarm would wait behind publishes without a PUBACK.
+        client.max_inflight_messages_set(0)
         self._client = client
 
     def _took_connect(self, _c: Client, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
@@ -141,11 +150,31 @@ class Connection:
             self._client.connect(self._address.host, self._address.port, keepalive=self._keepalive_s)
         except (OSError, ValueError) as error:
             raise NotConnected(f"the broker at {where} cannot be reached: {error}") from None
+        self._keep_kernel_queue_small()
         self._await(lambda: self._connected is not None, f"the broker at {where} accepts and does not answer")
         if self._connected:
             raise NotConnected(f"the broker at {where} refused us: {self._connected}; is this collector enrolled?")
         self._subscribe()
         self.publish(state_topic(self._collector), _state("online"), retain=True)
+
+    def _keep_kernel_queue_small(self) -> None:
+        """What the kernel has taken cannot be overtaken any more."""
+        link = self._client.socket()
+        if link is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX_BYTES)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether more than UNSENT_MAX_BYTES wait here or in the kernel, the other side not having taken them."""
+        if self._client.want_write():
+            return True
+        link = self._client.socket()
+        try:
+            queued = fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(4)) if link is not None else bytes(4)
+        except OSError:  # no such question on this system: TCP_NOTSENT_LOWAT alone bounds the queue
+            return False
+        return bool(struct.unpack("i", queued)[0] > UNSENT_MAX_BYTES)
 
     def _subscribe(self) -> None:
         """Subscribe until both topics are granted: an ack that never comes would look like a slow portal."""

@@ -94,6 +94,7 @@ class UplinkPlan:
     ack_timeout_s     this long after its bytes left, a batch is published again; doubles up to `ack_timeout_max_s`.
     probe_max_s       the same bound for the newest batch on its way. Its ack brings the others again at once, so after
                       an hour without a portal, or a broker that forgot, one batch asks and the rest need not.
+    upload_bytes_per_s_max  what the bulk stream may use of a metered link; 0 for all. Alarms go at once and count.
     keepalive_s       of MQTT. A dead link shows by its missing acks too; on a metered one a ping costs 140 bytes.
     back_off_max_s    longest wait between two attempts to connect; each wait is drawn from 0 up to its bound.
     """
@@ -104,6 +105,7 @@ class UplinkPlan:
     ack_timeout_s: float = 30.0
     ack_timeout_max_s: float = 600.0
     probe_max_s: float = 60.0
+    upload_bytes_per_s_max: int = 0
     keepalive_s: int = 60
     back_off_s: float = 1.0
     back_off_max_s: float = 30.0
@@ -115,6 +117,10 @@ class UplinkStatus:
 
     resent     publications of batches that were published before.
     requested  batches published because the portal asked for them again.
+
+    upload_bytes_per_s_max  the plan's; 0 for none.
+    bytes_per_s             what a busy link carried lately and had acknowledged; 0.0 until known.
+    bytes_per_item          what a read or event cost on the line lately; 0.0 until known.
     """
 
     connected: bool = False
@@ -130,3 +136,15 @@ class UplinkStatus:
     bad_messages: int = 0
     commands: int = 0
     last_ack_at: datetime | None = None
+    upload_bytes_per_s_max: int = 0
+    bytes_per_s: float = 0.0
+    bytes_per_item: float = 0.0
+
+    def link_minutes(self, items: int) -> float | None:
+        """Return how many minutes of link so many reads and events need; None while it is not known."""
+        speeds = [speed for speed in (self.upload_bytes_per_s_max, self.bytes_per_s) if speed]
+        if not items:
+            return 0.0
+        if not speeds or not self.bytes_per_item:
+            return None
+        return items * self.bytes_per_item / min(speeds) / 60

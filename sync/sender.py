@@ -18,6 +18,7 @@ from domain.ids import Stream
 from sync.errors import BadMessage
 from sync.lane import Lane
 from sync.outbound import Outgoing, UplinkStatus
+from sync.pace import Pace, Throughput, wire_bytes
 from sync.resends import Resends
 from sync.signing import open_ack, open_command
 from sync.topics import ack_topic, batch_topic
@@ -41,6 +42,12 @@ _URGENT_EVERY_S = 1.0
 """Alarms are looked for this often (real time) even when nobody called `wake`."""
 _SEAL_AGAIN_S = 1.0
 """How long after a store that could not seal it is asked again; acks, which make room, are taken meanwhile."""
+_BATCH_LINK_S = 10.0
+"""Under a bandwidth cap a bulk batch is made no larger than what the link takes in this time: an alarm waits for it."""
+_ITEMS_MIN = 50
+_ITEM_BYTES = 8.0
+"""What a read costs until a batch has shown it."""
+_SMOOTHING = 0.2
 
 
 class Sender:
@@ -73,7 +80,8 @@ class Sender:
         self._resends_at = -math.inf
         self._woken: set[Stream] = set()
         self._seal_failed = False
-        self._status = UplinkStatus()
+        self._pace, self._throughput = Pace(plan.upload_bytes_per_s_max), Throughput()
+        self._status = UplinkStatus(upload_bytes_per_s_max=plan.upload_bytes_per_s_max)
 
     # What the connection does
 
@@ -81,6 +89,7 @@ class Sender:
         """Begin a fresh session: all that is sealed and not acknowledged waits again, whatever was published before."""
         self._load_waiting()
         self._resends.restart()
+        self._throughput.restart()
         self._count(connected=True, connections=self._status.connections + 1)
 
     def disconnected(self) -> None:
@@ -91,15 +100,17 @@ class Sender:
         """Return the next message to publish now: alarms first, resends before new batches; None when there is none.
 
         now_s  monotonic seconds, always of the same clock.
-        room   whether the connection has no unsent bytes of the bulk stream; alarms do not wait for that.
+        room   whether the connection has nothing unsent: one bulk message at a time, so that an alarm never stands
+               behind more than one. Alarms do not wait for that, nor for the pace of a metered link.
         """
         if not self._status.connected:
             return None
         batch = self._next(Stream.URGENT, now_s)
-        if batch is None and room:
+        if batch is None and room and self._pace.allows(now_s):
             batch = self._next_bulk(now_s)
         if batch is None:
             return None
+        self._pace.charge(len(batch.data), now_s)
         self._count(published=self._status.published + 1)
         return Outgoing(batch_topic(self._collector), batch.data, batch.id)
 
@@ -184,6 +195,8 @@ class Sender:
         batch = lane.waiting.popleft() if lane.waiting else self._seal(stream, lane, now_s)
         if batch is not None:
             lane.take_off(batch, self._plan.ack_timeout_s)
+            if stream is Stream.BULK:
+                self._throughput.began(now_s)
         return batch
 
     def _seal(self, stream: Stream, lane: Lane, now_s: float) -> OutgoingBatch | None:
@@ -192,8 +205,9 @@ class Sender:
         now = now_s if urgent else self._clock.monotonic()
         if now < lane.seal_at:
             return None
+        most = self._plan.max_items if urgent else self._bulk_items_max()
         try:
-            batch = self._store.seal(stream, self._collector, self._encode, max_items=self._plan.max_items)
+            batch = self._store.seal(stream, self._collector, self._encode, max_items=most)
         except HeadwaterError as error:
             # A full disk: the connection stays, as the acks that it brings make room.
             if not self._seal_failed:
@@ -201,9 +215,19 @@ class Sender:
             self._seal_failed, lane.seal_at = True, now + _SEAL_AGAIN_S
             return None
         self._seal_failed = False
-        if batch is None or batch.items < self._plan.max_items:
+        if batch is None or batch.items < most:
             lane.seal_at = now + (_URGENT_EVERY_S if urgent else self._plan.seal_every_s)
+        if batch is not None and not urgent:
+            cost, known = wire_bytes(len(batch.data)) / batch.items, self._status.bytes_per_item
+            self._count(bytes_per_item=known + _SMOOTHING * (cost - known) if known else cost)
         return batch
+
+    def _bulk_items_max(self) -> int:
+        cap = self._plan.upload_bytes_per_s_max
+        if not cap:
+            return self._plan.max_items
+        fitting = int(cap * _BATCH_LINK_S / (self._status.bytes_per_item or _ITEM_BYTES))
+        return min(self._plan.max_items, max(_ITEMS_MIN, fitting))
 
     # What arrives
 
@@ -211,7 +235,7 @@ class Sender:
         """Handle an ack or a command; whatever arrives, nothing is raised and nothing is believed unverified."""
         try:
             if topic == ack_topic(self._collector):
-                self._take_ack(payload)
+                self._take_ack(payload, now_s)
             else:
                 self._take_command(payload)
         except BadMessage as error:
@@ -221,7 +245,7 @@ class Sender:
             # A store that cannot write just now: nothing is settled, the batch is published again and acked again.
             _log.warning("uplink: a message on %s could not be kept: %s", topic, error)
 
-    def _take_ack(self, payload: bytes) -> None:
+    def _take_ack(self, payload: bytes, now_s: float) -> None:
         ack = open_ack(payload, collector=self._collector, keys=self._keys)
         self._resends.settle(ack.batch_id, ack.batch_hash)
         if ack.committed:
@@ -238,8 +262,13 @@ class Sender:
         if not known:
             self._count(unknown_acks=self._status.unknown_acks + 1)
             return
-        if not self._lanes[ack.batch_id.stream].settle(ack.batch_id):
+        lane = self._lanes[ack.batch_id.stream]
+        flight = lane.flying.get(ack.batch_id)
+        if not lane.settle(ack.batch_id):
             return
+        if flight is not None and ack.batch_id.stream is Stream.BULK:
+            self._throughput.acked(len(flight.batch.data), now_s, more=bool(lane.flying))
+            self._count(bytes_per_s=self._throughput.bytes_per_s)
         if ack.committed:
             self._count(committed=self._status.committed + 1, last_ack_at=self._clock.now())
         else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from domain.clock import Clock
     from domain.ids import CollectorId, Stream
     from sync.connection import BrokerAddress, TlsFiles
+    from sync.outbound import Outgoing
     from sync.signing import Command, VerifyKey
 
 __all__ = ["OutgoingBatch", "Uplink", "UplinkPlan", "UplinkStatus", "UplinkStore"]
@@ -127,8 +128,9 @@ class Uplink:
             _log.log(level, "uplink: connected to %s:%d", self._address.host, self._address.port)
             self._connection, self._told, self._last_error = connection, False, ""
             self.sender.connected(time.monotonic())
+            handed: list[Outgoing] = []
             while not self._stopping.is_set():
-                self._publish_due(connection)
+                self._publish_due(connection, handed)
                 connection.pump(_TICK_S)
             connection.close()
         finally:
@@ -137,7 +139,16 @@ class Uplink:
             with contextlib.suppress(OSError, ValueError):
                 connection.drop()
 
-    def _publish_due(self, connection: Connection) -> None:
-        while (outgoing := self.sender.due(time.monotonic())) is not None:
-            connection.publish(outgoing.topic, outgoing.payload)
-            self.sender.sent(outgoing, time.monotonic())
+    def _publish_due(self, connection: Connection, handed: list[Outgoing]) -> None:
+        """Publish what is due; `handed` holds what the connection was given and may not have left yet."""
+        while True:
+            room = not connection.unsent
+            if room:
+                for outgoing in handed:
+                    self.sender.sent(outgoing, time.monotonic())
+                handed.clear()
+            due = self.sender.due(time.monotonic(), room=room)
+            if due is None:
+                return
+            connection.publish(due.topic, due.payload)
+            handed.append(due)
