@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from buffer.errors import UNREADABLE, StoreDamaged, StoreError, StoreFull, translated
@@ -15,15 +16,19 @@ from buffer.errors import UNREADABLE, StoreDamaged, StoreError, StoreFull, trans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import Self
 
 _T = TypeVar("_T")
 
 PAGE_BYTES = 4096
 WAL_PAGES = 1000
-"""SQLite's own default between checkpoints; the log then stays near 4 MiB and is counted in the bound."""
-RESERVE_BYTES = 8 * 1024 * 1024
-"""Held in a file of its own and given up when the disk is full: acks and deletes need far less."""
-SMALLEST_BOUND_BYTES = 32 * 1024 * 1024
+"""SQLite's own default between two checkpoints; a small store has fewer."""
+_FRAME_BYTES = PAGE_BYTES + 24
+SMALLEST_BOUND_BYTES = 512 * 1024
+RESERVE_REF = -1
+"""Key in `batch_bytes` of the blob that holds the reserve's pages; batches count from 1."""
+_SMALL_FILES_BYTES = 48 * 1024
+"""The log's index (shm), lock and witness."""
 BUSY_S = 10.0
 
 
@@ -49,8 +54,8 @@ class Lock:
             raise StoreError(
                 f"the store {path} is in use by process {owner or 'unknown'}: stop that gateway before starting another"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without its owner's number
+            os.pwrite(self._file, f"{os.getpid():<19}\n".encode(), 0)  # in place: it takes no new room
 
     def release(self) -> None:
         """Let another process open the store; a second call does nothing."""
@@ -59,73 +64,213 @@ class Lock:
         self._file = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a store of a given bound takes, all of it counted: the file's pages, the log, the reserve inside the file.
+
+    most_pages       of the database file, the reserve's among them.
+    log_frames       of the write-ahead log: their room is taken when the store is opened and kept.
+    reserve_pages    held for acks, seals and deletes.
+    step_pages       the file grows by so many at a time.
+    keep_free_bytes  left to others on the disk: the store does not grow into them.
+    """
+
+    most_pages: int
+    log_frames: int
+    reserve_pages: int
+    step_pages: int
+    keep_free_bytes: int
+
+    @property
+    def checkpoint_frames(self) -> int:
+        """After so many the log is folded into the database; what is left of it is for the transaction that follows."""
+        return min(WAL_PAGES, self.log_frames // 2)
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the log's file."""
+        return 32 + self.log_frames * _FRAME_BYTES
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows to delete in one transaction: one that fits the log, and that no append waits long for."""
+        return min(2000, 8 * self.log_frames)
+
+    @classmethod
+    def of(cls, max_bytes: int, disk_bytes: int) -> Self:
+        """Return the sizes under a bound on a file system of `disk_bytes` (0 when it does not say)."""
+        total = min(max_bytes, disk_bytes or max_bytes)
+        pages = total // PAGE_BYTES
+        keep_free = min(16 * 1024 * 1024, disk_bytes // 32)
+        log_frames = _between(48, pages // 8, 1500)
+        beside = _SMALL_FILES_BYTES + (keep_free if total == disk_bytes else 0)
+        most = (total - beside) // PAGE_BYTES - log_frames - 1
+        return cls(most, log_frames, _between(24, most // 16, 256), _between(8, most // 32, 256), keep_free)
+
+
+def _between(least: int, wanted: int, most: int) -> int:
+    return max(least, min(wanted, most))
+
+
 class Database:
-    """One connection that threads take turns on.
+    """One connection that threads take turns on, with the room that it needs taken from the disk beforehand.
+
+    Nobody can take from it what an ack, a seal or a delete needs, however full the disk is and whoever fills it: the
+    log's file has its full size from the start, the database file is allocated before it grows, and the reserve is a
+    blob inside it. (A file of its own, given up when the disk is full, would feed whoever filled the disk.)
 
     sync_delay_s  waits this long after each commit: what an SD card would have taken (for benchmarks).
-    connection    class of the connection: a simulation makes one that fails at a statement of its choice.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        max_bytes: int,
-        sync_delay_s: float = 0.0,
-        busy_s: float = BUSY_S,
-        connection: type[sqlite3.Connection] = sqlite3.Connection,
+        self, path: Path, connection: sqlite3.Connection, *, max_bytes: int, sync_delay_s: float = 0.0
     ) -> None:
         if max_bytes < SMALLEST_BOUND_BYTES:
             raise ValueError(f"a store is bound to {SMALLEST_BOUND_BYTES} bytes or more, not {max_bytes}")
-        self.path, self.max_bytes = path, max_bytes
+        disk = os.statvfs(path.parent)
+        self.path, self.connection, self.max_bytes = path, connection, max_bytes
+        self.sizes = Sizes.of(max_bytes, disk.f_blocks * disk.f_frsize)
         self._lock = threading.RLock()
         self._sync_delay_s = sync_delay_s
-        # Counted: the pages, the log (which may double within one large transaction), and the reserve.
-        self._most_pages = (max_bytes - RESERVE_BYTES - 2 * WAL_PAGES * PAGE_BYTES) // PAGE_BYTES
-        self.connection = connect(path, busy_s=busy_s, factory=connection)
-        self._bound(self._most_pages)
+        # Closed after the connection only: closing it earlier would drop the connection's own locks on the file.
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        connection.execute(f"PRAGMA wal_autocheckpoint={self.sizes.checkpoint_frames}")
+        connection.execute(f"PRAGMA journal_size_limit={self.sizes.log_bytes}")
+        self._hold_log()
+        self._allow(self._pragma("page_count"))
+        held = connection.execute("SELECT length(data) FROM batch_bytes WHERE ref = ?", (RESERVE_REF,)).fetchone()
+        self._reserve_kept = held is not None
+        if held is not None and held[0] != self.sizes.reserve_pages * PAGE_BYTES:
+            self.release_reserve()
         self.keep_reserve()
 
-    def _bound(self, pages: int) -> None:
+    def _pragma(self, name: str) -> int:
+        return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    # Room
+
+    def _hold_log(self) -> None:
+        """Give the log its full size on the disk; SQLite writes from its start and ignores what it did not write."""
+        log = sidecar(self.path, "wal")
+        with contextlib.suppress(OSError):
+            if log.stat().st_size < self.sizes.log_bytes:
+                file = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.posix_fallocate(file, 0, self.sizes.log_bytes)
+                finally:
+                    os.close(file)
+
+    def _allow(self, pages: int) -> None:
+        """Let the file grow to so many pages and no further."""
         self.connection.execute(f"PRAGMA max_page_count={pages}")
+        self._allowed_pages = pages
+
+    def _back(self) -> None:
+        """See that the disk's room for every page that may be used is ours; each checkpoint gives back what is not."""
+        if os.fstat(self._file).st_size >= self._allowed_pages * PAGE_BYTES:
+            return
+        try:
+            os.posix_fallocate(self._file, 0, self._allowed_pages * PAGE_BYTES)
+        except OSError:
+            self._allow(self._pragma("page_count"))
+
+    def grow(self) -> bool:
+        """Let the file grow by one step, its room taken first; returns False at the bound, or when the disk is full."""
+        with self._lock:
+            disk = os.statvfs(self.path.parent)
+            spare_bytes = disk.f_bavail * disk.f_frsize - self.sizes.keep_free_bytes
+            held_pages = os.fstat(self._file).st_size // PAGE_BYTES
+            pages = min(
+                self._allowed_pages + self.sizes.step_pages,
+                self.sizes.most_pages,
+                held_pages + spare_bytes // PAGE_BYTES,
+            )
+            if pages <= self._allowed_pages:
+                return False
+            try:
+                os.posix_fallocate(self._file, 0, pages * PAGE_BYTES)
+            except OSError:
+                return False
+            self._allow(pages)
+            return True
+
+    def fold_log(self) -> None:
+        """Fold the log into the database, so that the next transaction has all of the log's room."""
+        with self._lock:
+            self._hold_log()
+            with contextlib.suppress(*UNREADABLE):
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def free_pages(self) -> int:
+        """Return how many pages an append may still use without the file's growing."""
+        with self.read():
+            return self._pragma("freelist_count") + self._allowed_pages - self._pragma("page_count")
+
+    @property
+    def is_full_of_ours(self) -> bool:
+        """Whether it is the store's own size that leaves no room, and not somebody else's files alone."""
+        with self.read():
+            return 2 * self._pragma("page_count") > self.sizes.most_pages
+
+    @property
+    def reserve_kept(self) -> bool:
+        """Whether the room for acks and deletes is still untouched."""
+        return self._reserve_kept
+
+    def keep_reserve(self) -> bool:
+        """Take the reserve's pages again; returns whether there was room for them."""
+        if not self._reserve_kept:
+            wanted = self.sizes.reserve_pages
+            while self.free_pages() <= wanted and self.grow():
+                pass
+            if self.free_pages() > wanted:
+                row = (RESERVE_REF, wanted * PAGE_BYTES)
+                self.fold_log()
+                with contextlib.suppress(StoreFull):
+                    with self.write(from_reserve=True) as db:
+                        db.execute("INSERT OR REPLACE INTO batch_bytes VALUES (?, zeroblob(?))", row)
+                    self._reserve_kept = True
+        return self._reserve_kept
+
+    def release_reserve(self) -> None:
+        """Give the reserve's pages to acks, seals and deletes; appends wait until they are back."""
+        with self.write(from_reserve=True) as db:
+            db.execute("DELETE FROM batch_bytes WHERE ref = ?", (RESERVE_REF,))
+        self._reserve_kept = False
+
+    # Transactions
 
     @contextlib.contextmanager
     def write(self, *, from_reserve: bool = False) -> Iterator[sqlite3.Connection]:
         """Run the body in one durable transaction: committed when it returns, undone when it raises.
 
-        from_reserve  for acks and deletes: may use the part of the bound that appends may not.
+        from_reserve  also while the reserve's pages are given out, as appends may not.
         raises        StoreError and its branches instead of sqlite3.Error.
         """
         with self._lock:
-            if from_reserve:
-                self._bound(self._most_pages + RESERVE_BYTES // PAGE_BYTES)
-            elif not self._has_room():
-                raise StoreFull(f"the disk under {self.path} is full: it drains once the portal acknowledges")
-            try:
-                with self._transaction():
-                    yield self.connection
-            finally:
-                if from_reserve:
-                    self._bound(self._most_pages)
-
-    def _has_room(self) -> bool:
-        """Return whether an append leaves acks their room: the reserve, or as much inside the file."""
-        if self.reserve_kept or self.keep_reserve():
-            return True
-        return int(self.connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES >= RESERVE_BYTES
+            if not from_reserve and not self._reserve_kept and not self.keep_reserve():
+                raise StoreFull(f"no room left for the store {self.path}: it drains once the portal acknowledges")
+            self._back()
+            with self._transaction():
+                yield self.connection
 
     def change(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run what has to be possible on a full disk: acks, sealing, deletes; if need be in the room kept for it."""
-        try:
-            with self.write(from_reserve=True) as db:
-                return work(db)
-        except StoreFull:
-            if not self.reserve_kept:
-                raise
-            # Only now: whatever is given back to a full disk, somebody else may take.
-            self.release_reserve()
-            with contextlib.suppress(StoreFull), self.read() as db:
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._lock:
+            try:
+                with self.write(from_reserve=True) as db:
+                    return work(db)
+            except StoreFull:
+                self.fold_log()
+            if not self.grow() and self._reserve_kept:
+                self.release_reserve()
+            try:
+                with self.write(from_reserve=True) as db:
+                    return work(db)
+            except StoreFull:
+                if not self._reserve_kept:
+                    raise
+                self.release_reserve()
             with self.write(from_reserve=True) as db:
                 return work(db)
 
@@ -170,40 +315,34 @@ class Database:
                 sidecar(self.path, "suspect").touch()
         return result
 
-    @property
-    def reserve_kept(self) -> bool:
-        """Whether the room for acks and deletes is still untouched."""
-        return self._reserve_kept
-
-    def keep_reserve(self) -> bool:
-        """Fill the reserve file again; returns whether the disk had room for it."""
-        reserve = sidecar(self.path, "reserve")
-        try:
-            descriptor = os.open(reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if os.fstat(descriptor).st_size < RESERVE_BYTES:
-                    os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
-                self._reserve_kept = True
-            finally:
-                os.close(descriptor)
-        except OSError:
-            self.release_reserve()
-        return self._reserve_kept
-
-    def release_reserve(self) -> None:
-        """Give the reserved room back to the disk, for acks and deletes."""
-        sidecar(self.path, "reserve").unlink(missing_ok=True)
-        self._reserve_kept = False
-
     def bytes_used(self) -> int:
         """Return the size of the database and its log."""
         files = (self.path, sidecar(self.path, "wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Close the connection; the last one to do so folds the log into the database."""
+        """Close the connection; the last one to do so folds the log into the database and removes it."""
         with self._lock:
             self.connection.close()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+                hold_room(self.path, self.sizes.log_bytes + _SMALL_FILES_BYTES)
+
+
+def hold_room(path: Path, size_bytes: int) -> None:
+    """Keep the room of a closed store's log for its next start; a disk that was filled meanwhile stops no start."""
+    with contextlib.suppress(OSError):
+        file = os.open(sidecar(path, "reserve"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(file, 0, size_bytes)
+        finally:
+            os.close(file)
+
+
+def free_held_room(path: Path) -> None:
+    """Give a starting store the room that was kept for its log."""
+    sidecar(path, "reserve").unlink(missing_ok=True)
 
 
 def connect(
@@ -221,7 +360,6 @@ def connect(
         connection.execute("PRAGMA temp_store=MEMORY")
         # Debian's SQLite overwrites what it deletes, page by page: that is flash wear, and room that a full disk lacks.
         connection.execute("PRAGMA secure_delete=OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
     except UNREADABLE:
         connection.close()
         raise

@@ -11,7 +11,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from buffer import salvage, streams
-from buffer.database import connect, sidecar
+from buffer.database import BUSY_S, connect, free_held_room, sidecar
 from buffer.errors import UNREADABLE, StoreDamaged, translated
 from buffer.migrate import latest_version, migrate, schema_scripts, version_of
 from buffer.rows import Registry, to_us
@@ -49,51 +49,68 @@ _NONSENSE = (
 
 
 def open_sound(
-    path: Path, *, clock: Clock, connection: type[sqlite3.Connection] = sqlite3.Connection
-) -> Salvaged | None:
-    """Make sure that a sound store of the latest version stands at the path; returns what was salvaged.
+    path: Path, *, clock: Clock, connection: type[sqlite3.Connection] = sqlite3.Connection, busy_s: float = BUSY_S
+) -> tuple[sqlite3.Connection, Salvaged | None]:
+    """Return a connection to the sound store of the latest version that then stands at the path, and what was salvaged.
 
-    connection  class of every connection that writes.
+    connection  class of every connection that writes. The one that is returned was there all along: were it closed and
+                opened anew, somebody might take the room of the log in between.
     raises  StoreError when the file is locked or may not be opened.
     """
     salvage.finish_interrupted(path)
     suspect = sidecar(path, "suspect")
+    free_held_room(path)
     try:
-        _check_and_migrate(path, whole=suspect.exists(), factory=connection)
+        opened = _check_and_migrate(path, whole=suspect.exists(), factory=connection, busy_s=busy_s)
         result = None
     except StoreDamaged as error:
         _log.error("%s: damaged (%s); saving what can be read", path, error)
         result = salvage.salvage(path, clock=clock, why=str(error), connection=connection)
-        _check_and_migrate(path, whole=True, factory=connection)
+        opened = _check_and_migrate(path, whole=True, factory=connection, busy_s=busy_s)
         _log.error("%s: set aside; what was saved: %s", path.with_name(result.aside), result.as_detail())
     suspect.unlink(missing_ok=True)
-    return result
+    return opened, result
 
 
-def _check_and_migrate(path: Path, *, whole: bool, factory: type[sqlite3.Connection]) -> None:
+def _check_and_migrate(
+    path: Path, *, whole: bool, factory: type[sqlite3.Connection], busy_s: float
+) -> sqlite3.Connection:
     """Check the file and bring it to the latest version; raises StoreDamaged when it cannot be used as it is."""
+    connection = None
     try:
-        with contextlib.closing(connect(path, factory=factory)) as connection:
-            version = version_of(connection)
-            if version > latest_version():
-                raise StoreDamaged(f"written by a newer version of Headwater (schema {version})")
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if (version == 0) != (not tables):
-                raise StoreDamaged("not a store of ours")
-            if whole or path.stat().st_size <= CHECKED_BYTES:
-                # A small store, and one found damaged while it ran, is looked at closer: indexes too.
-                check = "integrity_check" if whole or path.stat().st_size <= CLOSELY_CHECKED_BYTES else "quick_check"
-                found = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
-                if found != "ok":
-                    raise StoreDamaged(str(found)[:200])
-            migrate(connection, path)
-            if tables:
-                _check_sense(connection, rows=whole or path.stat().st_size <= CHECKED_BYTES)
+        connection = connect(path, factory=factory, busy_s=busy_s)
+        _check(connection, path, whole=whole)
     except UNREADABLE as error:
+        if connection is not None:
+            connection.close()
         if getattr(error, "sqlite_errorcode", None) in (None, sqlite3.SQLITE_ERROR):
             # Text that cannot be decoded, a format or columns that nobody wrote: these queries fail on nothing else.
             raise StoreDamaged(str(error)) from error
         raise translated(error, path) from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
+    version = version_of(connection)
+    if version > latest_version():
+        raise StoreDamaged(f"written by a newer version of Headwater (schema {version})")
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if (version == 0) != (not tables):
+        raise StoreDamaged("not a store of ours")
+    size_bytes = path.stat().st_size
+    if whole or size_bytes <= CHECKED_BYTES:
+        # A small store, and one found damaged while it ran, is looked at closer: indexes too.
+        check = "integrity_check" if whole or size_bytes <= CLOSELY_CHECKED_BYTES else "quick_check"
+        found = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreDamaged(str(found)[:200])
+    migrate(connection, path)
+    if tables:
+        _check_sense(connection, rows=whole or size_bytes <= CHECKED_BYTES)
 
 
 def _check_sense(connection: sqlite3.Connection, *, rows: bool) -> None:
@@ -134,11 +151,15 @@ def start_epoch(
         why = "created"
     else:
         return
-    with database.write(from_reserve=True) as db:
-        streams.begin_epoch(db, entropy(16), why, to_us(clock.now()), witness if behind else None)
+    drawn = entropy(16)
+
+    def begin(db: sqlite3.Connection) -> None:
+        streams.begin_epoch(db, drawn, why, to_us(clock.now()), witness if behind else None)
         if witness is not None:
             streams.raise_append_floor(db, witness.append_seq)
-    with database.read() as db:
+
+    database.change(begin)
+    with database.read() as db, contextlib.suppress(OSError):
         Witness(streams.newest_epoch(db).epoch, (0, 0), streams.last_append_seq(db)).save(path)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from buffer.database import Database
 
-_ROWS_AT_ONCE = 2_000
-"""Rows deleted in one transaction: a bus that wants to append waits no longer than that takes."""
 _BATCHES_AT_ONCE = 100
 
 
@@ -113,7 +111,9 @@ def _row_cut(db: sqlite3.Connection, settled_before_us: int) -> int:
 
 def _delete_rows(database: Database, table: str, cut: int, append_floor: int) -> int:
     """Delete the rows of a table up to an append_seq, in small transactions."""
-    chunk = f"SELECT append_seq FROM {table} WHERE append_seq <= ? ORDER BY append_seq LIMIT {_ROWS_AT_ONCE}"  # noqa: S608
+    chunk = (
+        f"SELECT append_seq FROM {table} WHERE append_seq <= ? ORDER BY append_seq LIMIT {database.sizes.rows_at_once}"  # noqa: S608
+    )
 
     def delete(db: sqlite3.Connection, last: int) -> int:
         streams.raise_append_floor(db, append_floor)

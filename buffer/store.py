@@ -95,10 +95,8 @@ class Store:
         """
         lock = Lock(path)
         try:
-            salvaged = open_sound(path, clock=clock, connection=connection)
-            database = Database(
-                path, max_bytes=max_bytes, sync_delay_s=sync_delay_s, busy_s=busy_s, connection=connection
-            )
+            opened, salvaged = open_sound(path, clock=clock, connection=connection, busy_s=busy_s)
+            database = Database(path, opened, max_bytes=max_bytes, sync_delay_s=sync_delay_s)
             start_epoch(database, clock=clock, entropy=entropy, salvaged=salvaged)
             store = cls(database, lock, clock=clock, entropy=entropy)
         except BaseException:
@@ -132,10 +130,20 @@ class Store:
         try:
             return self._append(reads, events)
         except StoreFull:
-            # Acknowledged batches are kept as long as the disk allows; here it no longer does.
-            if not self.sweep(pressure=True).freed_anything:
-                raise
-            return self._append(reads, events)
+            self._database.fold_log()
+        while True:
+            try:
+                return self._append(reads, events)
+            except StoreFull:
+                if not self._make_room():
+                    raise
+
+    def _make_room(self) -> bool:
+        """Make room for an append, the cheapest way that is left; returns False when there is none."""
+        if self._database.grow():
+            return True
+        # Acknowledged batches are kept as long as the disk allows; here it no longer does.
+        return self.sweep(pressure=True).freed_anything
 
     def _append(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
         try:
@@ -234,7 +242,21 @@ class Store:
 
         encode   makes the signed bytes; called with no lock held that an append would wait for.
         returns  None when there is nothing to send, or SEALED_AHEAD batches already wait for their ack.
+        raises   StoreFull when there is no room even for a batch of a single item.
         """
+        most = max_items
+        while True:
+            try:
+                return self._seal(stream, collector, encode, most)
+            except StoreFull:
+                if not self.sweep(pressure=True).freed_anything:
+                    if most <= 1:
+                        raise
+                    most = -(-most // 4)  # a small disk: smaller batches need less room
+
+    def _seal(
+        self, stream: Stream, collector: CollectorId, encode: Callable[[SealRequest], bytes], max_items: int
+    ) -> SealedBatch | None:
         with self._sealing:
             with self._database.read() as db:
                 if streams.waiting_batches(db, stream) >= self.sealed_ahead:
@@ -349,8 +371,8 @@ class Store:
 
     def save_snapshot(self, name: str, append_seq: int, blob: bytes) -> None:
         """Keep a state with its watermark: everything up to `append_seq` is in it. Rows beyond it are kept for it."""
-        with self._database.write() as db:
-            db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", (name, append_seq, blob))
+        row = (name, append_seq, blob)
+        self._database.change(lambda db: db.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)", row))
 
     def load_snapshot(self, name: str) -> tuple[int, bytes] | None:
         """Return (append_seq, blob) as saved, None when there is none."""
@@ -378,7 +400,17 @@ class Store:
     def _report(self, kind: EventKind, event_id: str, detail: dict[str, Any]) -> None:
         monotonic_ns = max(0, int(self._clock.monotonic() * 1e9))
         clock = ClockState(machine_boot_id(), monotonic_ns, synchronised=False)
-        self.append((), [Event(event_id, kind, self._clock.now(), clock, None, detail)])
+        event = Event(event_id, kind, self._clock.now(), clock, None, detail)
+
+        def note(db: sqlite3.Connection) -> None:
+            self._registry.reload()  # a try before this one may have been rolled back
+            self._insert_once(db, _INSERT_EVENT, event_row(self._next_seq, event, self._registry))
+
+        try:
+            self._database.change(note)
+        except BaseException:
+            self._registry.reload()
+            raise
 
     def _witness(self) -> None:
         with self._database.read() as db:
@@ -387,13 +419,9 @@ class Store:
         through = max(bulk.sealed_through, urgent.sealed_through)
         witness = Witness(epoch, (bulk.last_sequence, urgent.last_sequence), through)
         where = sidecar(self._database.path, "witness")
-        try:
+        # A hint that is a batch old is no reason to hold back what is committed.
+        with contextlib.suppress(OSError):
             witness.save(where)
-        except OSError:
-            self._database.release_reserve()
-            # A hint that is a batch old is no reason to hold back what is committed.
-            with contextlib.suppress(OSError):
-                witness.save(where)
 
 
 _SELECT_READ = f"SELECT {READ_COLUMNS} FROM read"  # noqa: S608

@@ -24,16 +24,27 @@ class Witness:
     append_seq: int
 
     def save(self, path: Path) -> None:
-        """Replace the file at once; a power cut leaves the old one or the new one."""
+        """Replace the file at once; a power cut leaves the old one or the new one. raises OSError when it cannot.
+
+        On a full disk there is no room for a second file, so the first is written over where it lies: it is shorter
+        than a sector, which a disk writes whole or not at all.
+        """
         text = json.dumps(
             {"epoch": self.epoch.hex(), "sequences": list(self.last_sequences), "append_seq": self.append_seq}
         )
         half = path.with_name(path.name + ".part")
-        with half.open("w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
+        try:
+            with half.open("w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        except OSError:
+            half.unlink(missing_ok=True)
+            with path.open("r+", encoding="ascii") as file:
+                file.write(text.ljust(path.stat().st_size))
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def load_witness(path: Path) -> Witness | None:

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from domain.reading import Event
 
 
+SMALL_BYTES = 2 * 1024 * 1024
+"""A small bound makes a small reserve: most of the file's pages then hold something that can be lost."""
+
+
 def filled(path: Path, clock: ManualClock) -> tuple[bytes, list[SealedBatch]]:
     """Write a store with an acked, a rejected and a waiting batch, and reads and an event beyond them."""
-    with Store.open(path, clock=clock) as store:
+    with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
         store.append(reads(0, 3000))
         batches = [store.seal(Stream.BULK, COLLECTOR, encode, max_items=500) for _ in range(3)]
         sealed = [batch for batch in batches if batch is not None]
@@ -170,12 +174,12 @@ def test_a_power_cut_while_salvaging_repeats_or_finishes_it(path: Path, clock: M
 
 
 def test_damage_found_while_running_is_salvaged_at_the_next_start(path: Path, clock: ManualClock) -> None:
-    with Store.open(path, clock=clock) as store:
+    with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
         store.append(reads(0, 2000))
         store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         store._database.connection.execute("PRAGMA cache_size=0")
         with path.open("r+b") as file:
-            file.seek(4096 * 20)
+            file.seek(path.stat().st_size - 4096 * 25)
             file.write(b"\xaa" * 4096 * 10)
         with pytest.raises(StoreDamaged, match="restart"):
             store.items_since(0, limit=10_000)
