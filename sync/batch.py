@@ -45,6 +45,9 @@ _DEPTH = 8
 _HEAD = frozenset(range(6))
 _OPTIONAL = frozenset({6, 7, 8, 9, 10, 11})
 _ClockKey = tuple[bytes, bool, "datetime | None"]
+_TABLES_REMEMBERED, _TABLE_REMEMBERED_MAX = 256, 500
+_TABLES: dict[bytes, tuple[Register, ...]] = {}
+"""Tables of registers that were read before, at most 25 MB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +298,7 @@ def _read_plain(plain: dict[int, Any]) -> Batch:
     clocks = [_read_clock(row) for row in col.items(plain.get(7, []), most=MAX_READS)]
     if (8 in plain) != (9 in plain):
         raise BadBatch("format", "registers and reads come together")
-    reads = read_columns(plain[9], _read_registers(plain[8]), clocks) if 9 in plain else ()
+    reads = read_columns(plain[9], _registers_of(plain[8]), clocks) if 9 in plain else ()
     events = tuple(_read_event(row, clocks) for row in col.items(plain.get(10, []), most=MAX_EVENTS))
     previous = _read_previous(plain[6]) if 6 in plain else None
     beside = col.integer(plain[11], 1, col.LIMIT) if 11 in plain else 0
@@ -318,7 +321,19 @@ def _read_clock(row: Any) -> tuple[bytes, bool, datetime | None, int]:
     return col.octets(boot_id, 16), synchronised, None if since is None else _moment(since), col.integer(offset)
 
 
-def _read_registers(table: Any) -> list[Register]:
+def _registers_of(table: Any) -> tuple[Register, ...]:
+    """Return the registers of a table. A collector sends the same one again and again: what was read is remembered."""
+    written = cbor2.dumps(table, canonical=True)
+    if (found := _TABLES.get(written)) is None:
+        if len(_TABLES) >= _TABLES_REMEMBERED:
+            _TABLES.clear()
+        found = _read_registers(table)
+        if len(found) <= _TABLE_REMEMBERED_MAX:
+            _TABLES[written] = found
+    return found
+
+
+def _read_registers(table: Any) -> tuple[Register, ...]:
     size, kinds, prefixes, kind_column, prefix_column, number_column = col.items(table, 6)
     count = size_of(size)
     kinds = [_read_kind(row) for row in col.items(kinds, most=MAX_READS)]
@@ -335,7 +350,7 @@ def _read_registers(table: Any) -> list[Register]:
         registers.append(Register(MeterId(prefix + digits), register_id, unit, scale, modulus))
     if len(set(registers)) != len(registers):
         raise BadBatch("format", "a register stands twice in the table")
-    return registers
+    return tuple(registers)
 
 
 def _read_kind(row: Any) -> tuple[RegisterId, Unit, int, int | None]:

@@ -98,7 +98,7 @@ class ReadColumns(Sequence[StoredRead]):
 
 
 def clock_state(clock: ClockContext, at_us: int, drift_us: int, ns: int) -> ClockState:
-    """Return what a collector knew of its clock at a moment; raises BadBatch when that is not 63 bits after its boot."""
+    """Return what a collector knew of its clock at a moment; raises BadBatch beyond 63 bits after a boot."""
     boot_id, synchronised, since, offset = clock
     monotonic_ns = (at_us - offset + drift_us) * 1000 + ns
     return ClockState(boot_id, col.integer(monotonic_ns, 0, col.LIMIT), synchronised, since)
@@ -240,16 +240,34 @@ def _join_counts(
     size = len(registers)
     if len(set(indices)) != size:
         raise BadBatch("format", "a register without a read")
-    first = iter(col.unpack(first_column, size))
-    later = iter(col.unpack(later_column, len(indices) - size))
-    last: list[int | None] = [None] * size
+    first = col.unpack(first_column, size)
+    later = col.unpack(later_column, len(indices) - size)
+    counts = _joined_in_turn(indices, first, later) or _joined(indices, first, later)
+    _check_dials(indices, counts, registers)
+    return col.within(counts, -col.LIMIT, col.LIMIT)
+
+
+def _joined_in_turn(indices: Sequence[int], first: list[int], later: list[int]) -> list[int]:
+    """Return the counts of registers that were read in whole rounds; nothing when they were not."""
+    size = len(first)
+    if len(indices) % size or indices != [*range(size)] * (len(indices) // size):
+        return []
+    counts, last = list(first), first
+    for start in range(0, len(later), size):
+        last = list(map(add, last, later[start : start + size]))
+        counts += last
+    return counts
+
+
+def _joined(indices: Sequence[int], first: list[int], later: list[int]) -> list[int]:
+    firsts, laters = iter(first), iter(later)
+    last: list[int | None] = [None] * len(first)
     counts = []
     for index in indices:
         before = last[index]
-        last[index] = count = next(first) if before is None else before + next(later)
+        last[index] = count = next(firsts) if before is None else before + next(laters)
         counts.append(count)
-    _check_dials(indices, counts, registers)
-    return col.within(counts, -col.LIMIT, col.LIMIT)
+    return counts
 
 
 def _check_dials(indices: Sequence[int], counts: Sequence[int], registers: Sequence[Register]) -> None:
