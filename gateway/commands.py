@@ -1,4 +1,4 @@
-"""What the portal may ask of a collector, carried out: read meters now, send batches again.
+"""What the portal may ask of a collector, carried out: read meters now, send batches again, try a configuration.
 
 A command comes here verified, fresh and for the first time (sync/sender.py). Its body is checked before anything is
 done; whatever comes of it, one COMMAND_DONE event says so in the urgent stream. Nothing is ever written to a meter.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from domain.ids import Stream
 from domain.reading import EventKind
 from gateway.errors import BadCommand
+from gateway.trial import TRY_S_MAX, TRY_S_MIN
 from sync.resends import SEQUENCE_MAX, Span
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 METERS_MAX = 100
 """Meters in one `read-now`: at 2400 Bd a hundred hold a bus for about two minutes."""
+CONFIG_CHARACTERS_MAX = 256 * 1024
 RESULT_CHARACTERS = 500
 OK = "ok"
 
@@ -35,6 +37,8 @@ class Commands:
 
     read_now  starts reading one meter by its id: a future, or None when no bus has it.
     resend    sync.sender.Sender.resend.
+    configure  starts trying a configuration: (text, nonce in hex, seconds, done); `done` gets the result unless it is
+               taken: then the run that comes after reports.
     report    has an event of this kind and detail stored, without waiting.
     """
 
@@ -43,13 +47,18 @@ class Commands:
         *,
         read_now: Callable[[str], Future[Any] | None],
         resend: Callable[[Span], str],
+        configure: Callable[[str, str, int, Callable[[str], None]], None],
         report: Callable[[EventKind, str, Mapping[str, str | int]], None],
     ) -> None:
-        self._read_now, self._resend, self._report = read_now, resend, report
+        self._read_now, self._resend, self._configure, self._report = read_now, resend, configure, report
 
     def carry_out(self, command: Command) -> None:
         """Begin what a command asks for; its result is reported once it is known."""
-        kinds = {"read-now": self._do_read_now, "resend": self._do_resend}
+        kinds = {
+            "read-now": self._do_read_now,
+            "resend": self._do_resend,
+            "configure": self._do_configure,
+        }
         try:
             kinds.get(command.kind, _unknown)(command)
         except BadCommand as error:
@@ -96,6 +105,16 @@ class Commands:
         if refused:
             raise BadCommand(refused)
 
+    # configure: {"toml": text, "try_s": seconds}. See gateway/trial.py.
+
+    def _do_configure(self, command: Command) -> None:
+        text, try_s = _fields(command.body, "toml", "try_s")
+        if type(text) is not str or len(text) > CONFIG_CHARACTERS_MAX:
+            raise BadCommand(f"toml: expected a text of up to {CONFIG_CHARACTERS_MAX} characters")
+        if type(try_s) is not int or not TRY_S_MIN <= try_s <= TRY_S_MAX:
+            raise BadCommand(f"try_s: expected {TRY_S_MIN} to {TRY_S_MAX} seconds")
+        self._configure(text, command.nonce.hex(), try_s, lambda result: self._done(command, result))
+
 
 @dataclass(slots=True)
 class _Reading:
@@ -129,7 +148,7 @@ class _Reading:
 
 
 def _unknown(command: Command) -> None:
-    raise BadCommand("unknown kind; this version knows read-now and resend")
+    raise BadCommand("unknown kind; this version knows read-now, resend and configure")
 
 
 def _fault_of(future: Future[Any]) -> str:

@@ -31,6 +31,7 @@ from gateway.leak import LeakWatch
 from gateway.live import Live
 from gateway.memory import Memory
 from gateway.plans import bus_plans
+from gateway.reconfigure import TrialWatch
 from gateway.requests import Requests
 from gateway.sending import Sending
 from gateway.timekeeping import CollectorClock
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from drivers.base import Link
     from gateway.config import BusConfig, GatewayConfig
     from gateway.plans import BusPlan
+    from gateway.trial import Trials
 
 STORE_NAME = "store.db"
 WATCH_EVERY_REAL_S = 1.0
@@ -59,9 +61,14 @@ log = logging.getLogger(__name__)
 class Service:
     """One running collector. `start`, then `wait`, then `stop`; or `run`, which does all three."""
 
-    def __init__(self, config: GatewayConfig) -> None:
-        """Open everything that must be there. raises ConfigError, AlreadyRunning, StoreError; nothing runs yet."""
+    def __init__(self, config: GatewayConfig, trials: Trials | None = None) -> None:
+        """Open everything that must be there; nothing runs yet.
+
+        trials  where the portal's configurations are tried; None for a collector that takes none.
+        raises  ConfigError, AlreadyRunning, StoreError.
+        """
         self.config = config
+        self.begins_anew, self.signalled = False, False
         plans = bus_plans(config)
         sending = Sending.load(config)
         self._lock = InstanceLock(config.collector.data_dir)
@@ -75,8 +82,11 @@ class Service:
         self.window = CommitWindow(self.store.append, clock=self.clock, on_committed=self._on_committed)
         self.buses = tuple(self._make_owner(plan) for plan in plans)
         self.sending = sending
+        self._trial = TrialWatch(trials, sending, window=self.window, clock=self.clock, begin_anew=self._begin_anew)
         if sending is not None:
-            commands = Commands(read_now=self._read_now, resend=sending.resend, report=self._report)
+            commands = Commands(
+                read_now=self._read_now, resend=sending.resend, configure=self._trial.propose, report=self._report
+            )
             sending.connect(self.store, clock=self.clock, on_command=commands.carry_out)
         self._control = ControlServer(config.collector.data_dir, Requests(self).answer)
         self._stop_asked = threading.Event()
@@ -89,7 +99,7 @@ class Service:
     # -- life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; return the exit code."""
+        """Run until SIGTERM or SIGINT, or until `begins_anew`; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         threading.excepthook = self._on_thread_failure
@@ -98,6 +108,7 @@ class Service:
         while not self._stop_asked.wait(WATCH_EVERY_REAL_S):
             systemd.notify("WATCHDOG=1")
             self._watch_clock()
+            self._trial.watch()
         systemd.notify("STOPPING=1")
         self.stop()
         return 1 if self._failure else 0
@@ -114,6 +125,7 @@ class Service:
         self._control.start()
         if self.sending:
             self.sending.start()
+        self._trial.take_up()
         for owner in self.buses:
             owner.start()
         self._health.start()
@@ -124,6 +136,10 @@ class Service:
             len(self.buses),
             self.config.collector.data_dir,
         )
+
+    def _begin_anew(self) -> None:
+        self.begins_anew = True
+        self._stop_asked.set()
 
     def ask_to_stop(self) -> None:
         """Let `run` end."""
@@ -154,6 +170,7 @@ class Service:
         log.warning("collector %s stopped", self.config.collector.id)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signalled = True
         self._stop_asked.set()
 
     def _on_thread_failure(self, args: threading.ExceptHookArgs) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import config_option, json_option, load
+from gateway.cli.options import config_option, json_option
 
 
 class _JsonLines(logging.Formatter):
@@ -31,14 +31,14 @@ class _JsonLines(logging.Formatter):
 @click.option("--die-with-parent", is_flag=True, help="Stop when the process that started this one ends.")
 def run(config_path: Path | None, as_json: bool, verbose: bool, die_with_parent: bool) -> None:
     """Run the collector until SIGTERM or Ctrl-C. The log goes to standard error, with --json as JSON lines."""
-    from gateway import timekeeping
-    from gateway.service import Service
+    from gateway import config, timekeeping
+    from gateway.reconfigure import run_collector
 
     if die_with_parent:
         timekeeping.die_with_parent(signal.SIGTERM)
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
-    code = Service(load(config_path, key_files=True)).run()
+    code = run_collector(config.find(config_path))
     if code:
         sys.exit(code)
