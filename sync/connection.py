@@ -36,7 +36,7 @@ ANSWER_S = 10.0
 """How long a broker may take to answer CONNECT and SUBSCRIBE."""
 SUBSCRIBE_TRIES = 3
 _GRANTED = (0, 1, 2)
-UNSENT_MAX_BYTES = 8 * 1024
+UNSENT_MAX_BYTES = 2 * 1024
 """Bytes that may still be on their way into the network when the next bulk message is handed over."""
 
 

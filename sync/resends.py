@@ -100,9 +100,6 @@ class Resends:
                 return None
             if self._lane.waiting:
                 batch = self._lane.waiting.popleft()
-                if held(batch.id):
-                    self._close(batch.id, answered=True)
-                    continue
                 self._tries[batch.id] = self._tries.get(batch.id, 0) + 1
                 self._lane.take_off(batch, plan.ack_timeout_s)
                 return batch, False
