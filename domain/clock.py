@@ -53,15 +53,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock. `monotonic` is CLOCK_MONOTONIC in seconds."""
+
+    monotonic = staticmethod(time.monotonic)
 
     def now(self) -> datetime:
         """Return the wall time."""
         return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Return CLOCK_MONOTONIC in seconds."""
-        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Sleep."""

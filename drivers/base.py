@@ -39,7 +39,8 @@ class Deadline:
 
     def remaining_s(self) -> float:
         """Return the clock's seconds that are left; 0.0 once it has passed."""
-        return max(0.0, self._ends - self._clock.monotonic())
+        left_s = self._ends - self._clock.monotonic()
+        return left_s if left_s > 0 else 0.0
 
     @property
     def expired(self) -> bool:

@@ -98,7 +98,8 @@ class OpenLink:
 
     def send(self, data: bytes) -> None:
         """Hand all bytes to the line; the reply's deadline counts the time that they take on the wire."""
-        self._require_open()
+        if not self.is_open:
+            raise self._not_open()
         try:
             self._send(data)
         except BlockingIOError:
@@ -108,7 +109,8 @@ class OpenLink:
 
     def receive(self, size: int, deadline: Deadline) -> bytes:
         """Return `size` bytes, fewer only when the deadline passes; the last byte's arrival is stamped."""
-        self._require_open()
+        if not self.is_open:
+            raise self._not_open()
         try:
             return self._receive(size, deadline)
         except OSError as error:
@@ -116,11 +118,10 @@ class OpenLink:
 
     def discard_input(self) -> None:
         """Drop what came unasked: late replies, noise."""
-        self._require_open()
+        if not self.is_open:
+            raise self._not_open()
         try:
             self._discard()
-        except BlockingIOError:
-            return
         except OSError as error:
             raise self._down(_reason(error)) from error
 
@@ -140,15 +141,13 @@ class OpenLink:
         raise NotImplementedError
 
     def _discard(self) -> None:
-        """Drop what is there; BlockingIOError when no more is."""
         raise NotImplementedError
 
     def _close(self) -> None:
         raise NotImplementedError
 
-    def _require_open(self) -> None:
-        if not self.is_open:
-            raise LinkDown(f"{self.settings} is not open; it is opened again at the next round")
+    def _not_open(self) -> LinkDown:
+        return LinkDown(f"{self.settings} is not open; it is opened again at the next round")
 
     def _down(self, reason: str) -> LinkDown:
         self.close()
@@ -207,12 +206,23 @@ class TcpLink(OpenLink):
     """A TCP endpoint. The kernel waits, so an answer costs one call; what came beyond the bytes asked for is kept."""
 
     _socket: socket.socket | None = None
+    _input: select.poll
     _ahead = b""
     _patience_s = 0.0
 
+    def receive(self, size: int, deadline: Deadline) -> bytes:
+        """Return `size` bytes, fewer only when the deadline passes; the last byte's arrival is stamped."""
+        ahead = self._ahead
+        if len(ahead) < size:
+            return super().receive(size, deadline)
+        self._ahead = ahead[size:]
+        return ahead[:size]
+
     def _open(self) -> None:
         self._socket = _open_tcp(self.settings)
-        self._ahead, self._patience_s = b"", 0.0
+        self._input = select.poll()
+        self._input.register(self._socket, select.POLLIN)
+        self._patience_s = 0.0
 
     def _send(self, data: bytes) -> None:
         assert self._socket is not None
@@ -223,12 +233,16 @@ class TcpLink(OpenLink):
         assert line is not None
         while len(received) < size:
             wait_real_s = self._clock.real_seconds(deadline.remaining_s())
+            # The kernel is told how long to wait only when what it was told last is no good.
+            if wait_real_s > 0 and not wait_real_s / 2 <= self._patience_s <= wait_real_s:
+                self._patience_s = wait_real_s if late else 0.9 * wait_real_s
+                _set_timeout(line, socket.SO_RCVTIMEO, self._patience_s)
             try:
-                chunk = line.recv(CHUNK_BYTES, self._wait_flags(line, wait_real_s, late=late))
+                chunk = line.recv(CHUNK_BYTES, 0 if wait_real_s > 0 else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 if wait_real_s <= 0:
                     break
-                late = True
+                late = True  # What is left of the time is waited for exactly.
                 continue
             if not chunk:
                 raise self._down(CLOSED)
@@ -237,27 +251,15 @@ class TcpLink(OpenLink):
         self._ahead = received[size:]
         return received[:size]
 
-    def _wait_flags(self, line: socket.socket, wait_real_s: float, *, late: bool) -> int:
-        """Have the kernel wait no longer than that, and tell it only when what it was told last is no good.
-
-        late  a wait ran out already: the rest of the time is then waited for exactly.
-        """
-        if wait_real_s <= 0:
-            return socket.MSG_DONTWAIT
-        if not wait_real_s / 2 <= self._patience_s <= wait_real_s:
-            self._patience_s = wait_real_s if late else 0.9 * wait_real_s
-            _set_timeout(line, socket.SO_RCVTIMEO, self._patience_s)
-        return 0
-
     def _discard(self) -> None:
         self._ahead = b""
         assert self._socket is not None
-        while self._socket.recv(CHUNK_BYTES, socket.MSG_DONTWAIT):
-            continue
-        raise self._down(CLOSED)
+        while self._input.poll(0):
+            if not self._socket.recv(CHUNK_BYTES):
+                raise self._down(CLOSED)
 
     def _close(self) -> None:
-        line, self._socket = self._socket, None
+        line, self._socket, self._ahead = self._socket, None, b""
         if line is not None:
             line.close()
 

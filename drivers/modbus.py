@@ -172,11 +172,12 @@ def _read_words(master: ModbusMaster, poll: Poll) -> tuple[dict[int, int], dict[
     """Return the words at every address that a poll reads, by the map's own addresses, and when each one came."""
     words: dict[int, int] = {}
     stamps: dict[int, tuple[datetime, ClockState]] = {}
+    base, function = poll.map.address_base, poll.map.function
     for span in poll.spans:
-        wire_address = span.address - poll.map.address_base
-        values = master.read_registers(poll.unit, poll.map.function, wire_address, span.count)
-        words.update(enumerate(values, span.address))
-        stamps.update(dict.fromkeys(range(span.address, span.address + span.count), last_byte_state(master.link)))
+        address, count = span.address, span.count
+        values = master.read_registers(poll.unit, function, address - base, count)
+        words.update(enumerate(values, address))
+        stamps.update(dict.fromkeys(range(address, address + count), last_byte_state(master.link)))
     return words, stamps
 
 
@@ -199,11 +200,12 @@ def _reply(
     stamps: Mapping[int, tuple[datetime, ClockState]],
     frames: bytes,
 ) -> MeterReply:
-    _check_signature(poll, words, frames)
-    identity = _serial(poll, words)
+    if poll.signatures:
+        _check_signature(poll, words, frames)
+    identity = _serial(poll, words) if poll.serials else None
     unexpected = bool(target.identity and identity and identity != target.identity)
     meter_id = MeterId(_as_meter_id(identity)) if unexpected and identity else target.meter_id
-    alarms = alarms_of(poll.alarms, words)
+    alarms = alarms_of(poll.alarms, words) if poll.alarms else ()
     flags = ReadFlag.METER_ALARM if alarms else ReadFlag.NONE
     quality, reason = (
         (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)

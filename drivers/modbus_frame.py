@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from pymodbus.exceptions import ModbusException
@@ -39,6 +39,7 @@ EXCEPTIONS = {
 FIXED_SILENCE_S, FIXED_FROM_CHAR_S = 0.00175, 10 / 19200
 ADAPTER_S = 0.05
 _MBAP_BYTES, _MOST_MBAP_LENGTH = 7, 254
+_REPLY_HEAD = struct.Struct(">HHHBBB")
 # They keep nothing between frames.
 _RTU, _MBAP = FramerRTU(DecodePDU(is_server=False)), FramerSocket(DecodePDU(is_server=False))
 # pymodbus logs each damaged frame; the error that we raise says it.
@@ -81,10 +82,15 @@ def _plain_registers(
     if rtu:
         if len(frame) != size + 5 or frame[:3] != bytes((unit, function, size)):
             return None
-        return list(struct.unpack_from(f">{count}H", frame, 3))
-    if len(frame) != size + 9 or frame[:9] != struct.pack(">HHHBBB", transaction, 0, size + 3, unit, function, size):
+        return list(_words(count).unpack_from(frame, 3))
+    if len(frame) != size + 9 or not frame.startswith(_REPLY_HEAD.pack(transaction, 0, size + 3, unit, function, size)):
         return None
-    return list(struct.unpack_from(f">{count}H", frame, 9))
+    return list(_words(count).unpack_from(frame, 9))
+
+
+@cache
+def _words(count: int) -> struct.Struct:
+    return struct.Struct(f">{count}H")
 
 
 @lru_cache(maxsize=4096)
@@ -121,19 +127,18 @@ class ModbusMaster:
         data = request_frame(unit, function, address, count, rtu=self.rtu)
         if not self.rtu:
             data = transaction.to_bytes(2, "big") + data[2:]
-        self._keep_silence()
+        if self.rtu and self.link.char_time_s:
+            self._keep_silence()
         self.link.discard_input()
         self.link.send(data)
         if self.rtu:
             frame, registers = self._receive_rtu(unit, function, count, len(data))
         else:
             frame, registers = self._receive_tcp(unit, function, count, transaction)
-        self.frames += frame
+        self.frames = self.frames + frame if self.frames else frame
         return registers
 
     def _keep_silence(self) -> None:
-        if not self.rtu or not self.link.char_time_s:
-            return
         char_time_s = self.link.char_time_s
         silence_s = FIXED_SILENCE_S if char_time_s < FIXED_FROM_CHAR_S else self.silence_chars * char_time_s
         self.clock.sleep(silence_s - (self.clock.monotonic() - self.link.last_byte_at[1]))

@@ -171,7 +171,7 @@ class BusOwner:
 
     def step(self) -> float | None:
         """Do the next thing: a job, opening the line, or a poll. Returns the seconds to wait, None to go on at once."""
-        job = self._take_job()
+        job = self._take_job() if self._jobs else None
         if job is not None:
             self._do(job)
             return None
@@ -381,7 +381,7 @@ class BusOwner:
             read_at = read.read_at - timedelta(microseconds=below_us)
             settled_ns = self._clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us)
             state = self._clock.state(settled_ns)
-            marks = read.flags | flags if flags else read.flags
+            marks = read.flags if flags is ReadFlag.NONE else read.flags | flags
             # Spelt out: dataclasses.replace costs as much as the rest of this function.
             reads.append(RegisterRead(read.register, read.raw_count, read_at, state, read.quality, read.reason, marks))
         return MeterReply(reply.meter_id, reply.unexpected, tuple(reads), reply.alarms, reply.identity, reply.reply)
@@ -389,7 +389,7 @@ class BusOwner:
     def _keep(self, target: MeterTarget, reply: MeterReply, flags: ReadFlag = ReadFlag.NONE) -> None:
         """Put a reply's reads into the commit window, with an event when somebody else answered or complains."""
         reads: Sequence[RegisterRead] = reply.reads
-        if flags:
+        if flags is not ReadFlag.NONE:
             reads = [replace(read, flags=read.flags | flags) for read in reads]
         events = []
         answered = str(reply.identity or reply.meter_id) if reply.unexpected else None
@@ -404,8 +404,8 @@ class BusOwner:
                     answered_meter=str(reply.meter_id),
                 )
             )
-        alarms = sorted(reply.alarms)
-        if self._memory.set("alarms", target.meter_id, ",".join(alarms) or None):
+        alarms = sorted(reply.alarms) if reply.alarms else []
+        if self._memory.set("alarms", target.meter_id, ",".join(alarms) if alarms else None):
             events.append(self._event(EventKind.METER_ALARM, reply.meter_id, alarms=alarms))
         state = self.state.meters.get(target.meter_id)
         if state is not None and reads:

@@ -159,7 +159,7 @@ class LeakWatch:
             self._fed_seq = item.append_seq
             if read.quality is not ReadQuality.MEASURED or read.register.register_id != REGISTER:
                 continue
-            live = ReadFlag.FROM_HISTORY not in read.flags
+            live = read.flags is ReadFlag.NONE or ReadFlag.FROM_HISTORY not in read.flags
             for change in self._detector(read.register).feed(
                 read.read_at, read.raw_count, seq=item.append_seq, live=live
             ):
@@ -170,7 +170,7 @@ class LeakWatch:
         """Return the register's detector; a register whose unit, scale or modulus changed is another one."""
         key = (register.meter_id, register.register_id)
         detector = self._detectors.get(key)
-        if detector is None or detector.register != register:
+        if detector is None or (detector.register is not register and detector.register != register):
             detector = self._detectors[key] = LeakDetector(register, self._rules)
         return detector
 

@@ -58,11 +58,13 @@ class Memory:
 
     def get(self, kind: str, name: str) -> str | None:
         """Return a fact, None when there is none."""
-        with self._lock:
-            return self._facts.get(kind, {}).get(name)
+        by_name = self._facts.get(kind)
+        return by_name.get(name) if by_name else None
 
     def set(self, kind: str, name: str, fact: str | None) -> bool:
         """Note a fact, or with None forget it; return whether that changed anything."""
+        if self.get(kind, name) == fact:
+            return False  # Nearly always, and asked with every reply: not worth a lock.
         with self._lock:
             by_name = self._facts.setdefault(kind, {})
             if by_name.get(name) == fact:

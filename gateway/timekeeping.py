@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STEP_S = 1.0
 SETTLE_S = 0.001
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 _ASK_EVERY_S = 1.0
@@ -62,6 +63,8 @@ def _always() -> bool:
 class CollectorClock:
     """A Clock that never shows less than `floor` until the machine's clock is set, and knows whether it is.
 
+    monotonic, sleep and real_seconds are the base clock's own.
+
     base          the machine's clock, or a virtual one (which counts as synchronised: it is the demo's time source).
     synchronised  asked at most once a second.
     """
@@ -73,6 +76,10 @@ class CollectorClock:
         synchronised: Callable[[], bool] = machine_synchronised,
     ) -> None:
         self._base = base
+        # Passed on as they are: every exchange with a meter looks at the time, and each layer in between is felt.
+        self.monotonic: Callable[[], float] = base.monotonic
+        self.sleep: Callable[[float], None] = base.sleep
+        self.real_seconds: Callable[[float], float] = base.real_seconds
         self._ask: Callable[[], bool] = _always if isinstance(base, ScaledClock) else synchronised
         self._asked_at = -_ASK_EVERY_S
         self._synchronised = False
@@ -91,19 +98,8 @@ class CollectorClock:
 
     def now(self) -> datetime:
         """Return the wall time, or the floor plus the time since while the machine's clock is behind it."""
-        return self._base.now() + self._offset
-
-    def monotonic(self) -> float:
-        """Return the base clock's monotonic time."""
-        return self._base.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        self._base.sleep(seconds)
-
-    def real_seconds(self, seconds: float) -> float:
-        """Return the machine's seconds in `seconds` of this clock."""
-        return self._base.real_seconds(seconds)
+        now = self._base.now()
+        return now + self._offset if self._offset else now
 
     def state(self, monotonic_ns: int | None = None) -> ClockState:
         """Return what is known of the clock now, or at the given monotonic time a moment ago."""
@@ -118,7 +114,7 @@ class CollectorClock:
         Wall and monotonic time are read one after the other; the microseconds between the two calls are noise, and
         would cost two bytes in every read on the wire.
         """
-        wall_us = (wall - _EPOCH) // timedelta(microseconds=1)
+        wall_us = (wall - _EPOCH) // _MICROSECOND
         apart_us = wall_us - monotonic_ns // 1000
         if abs(apart_us - self._settled_us) > self._settle_within_us:
             self._settled_us = apart_us
