@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.broker import free_port, nats_server
+from tests.broker import free_port, mosquitto, nats_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,10 +80,10 @@ class Portal:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
-    def start(self, *arguments: str, program: str | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, program: str | None = None, name: str | None = None) -> subprocess.Popen[bytes]:
         """Start a long-running `headwater portal` command, or a program in its place; its log is in the folder."""
         what = ["-m", "headwater", "portal", *arguments] if program is None else ["-c", program]
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+        with (self.folder / f"{name or arguments[0]}.log").open("ab") as log:
             process = subprocess.Popen([sys.executable, *what], env=self.environment, stdout=log, stderr=log)
         self.running.append(process)
         return process
@@ -92,13 +92,16 @@ class Portal:
         """Return what a command has logged so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def start_broker(self) -> subprocess.Popen[bytes]:
-        """Start NATS with the configuration of the collectors that are enrolled now."""
-        config = self.folder / "nats.conf"
-        self.command("broker-config", "--kind", "nats", "--out", str(config))
-        server = nats_server()
+    def start_broker(self, kind: str = "nats") -> subprocess.Popen[bytes]:
+        """Start a broker with the configuration of the collectors that are enrolled now."""
+        config = self.folder / f"{kind}.conf"
+        self.command("broker-config", "--kind", kind, "--out", str(config))
+        server = nats_server() if kind == "nats" else mosquitto()
         assert server is not None
-        with (self.folder / "nats.log").open("ab") as log:
+        if kind == "mosquitto" and os.geteuid() == 0:
+            # Started by root it would step down to a user who cannot read these files.
+            config.write_text("user root\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
+        with (self.folder / f"{kind}.log").open("ab") as log:
             process = subprocess.Popen([server, "-c", str(config)], stdout=log, stderr=log)
         self.running.append(process)
         return process

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
-from domain.ids import CollectorId
-from sync import topics
-from sync.signing import SigningKey, VerifyKey, batch_hash, open_ack
 from tests.broker import nats_server
+from tests.portal.boxes import enrol
 from tests.portal.processes import Portal, until
 
 if TYPE_CHECKING:
@@ -27,13 +22,6 @@ pytestmark = [
     pytest.mark.xdist_group("portal-processes"),
 ]
 
-_ENROL = """
-import sys
-from pathlib import Path
-from tests.portal.building import enrolled
-box = enrolled("hw-test-1", folder=Path(sys.argv[1]))
-(Path(sys.argv[1]) / "signing.pem").write_bytes(box.key.pem())
-"""
 _KILLED_BEFORE_ITS_ACK = """
 import os, signal
 from portal.cli import portal
@@ -44,63 +32,6 @@ portal.cli._django()
 import portal.ingest.apply
 portal.ingest.apply._ack = die
 portal.cli.portal(["ingest"])
-"""
-
-
-class Box:
-    """The collector's side: publishes signed bytes and keeps the acks that come."""
-
-    def __init__(self, portal: Portal) -> None:
-        from tests.portal import building
-
-        portal.python(_ENROL, str(portal.folder))
-        self.name = CollectorId("hw-test-1")
-        self.box = building.Box(self.name, SigningKey.load(portal.folder / "signing.pem"))
-        self.portal, self.acks = portal, []
-
-    def connect(self) -> None:
-        folder = self.portal.folder
-        context = ssl.create_default_context(cafile=str(folder / "broker" / "ca.pem"))
-        context.load_cert_chain(folder / "hw-test-1.pem", folder / "hw-test-1.key")
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.name, clean_session=False)
-        self.client.tls_set_context(context)
-        self.client.on_connect = lambda client, *_: client.subscribe(topics.ack_topic(self.name), qos=1)
-        subscribed: list[bool] = []
-        self.client.on_subscribe = lambda *_: subscribed.append(True)
-        self.client.on_message = lambda c, d, message: self.acks.append(message.payload)
-        until(self._connects, "the broker listens")
-        self.client.loop_start()
-        until(lambda: subscribed, "the collector is subscribed")
-
-    def _connects(self) -> bool:
-        try:
-            self.client.connect("127.0.0.1", self.portal.broker_port)
-        except OSError:
-            return False
-        return True
-
-    def seal(self, first: int, count: int = 5) -> bytes:
-        from datetime import timedelta
-
-        from tests.portal.building import NOON, read, total
-
-        return self.box.sealed([read(total(), first + n, NOON + timedelta(minutes=first + n)) for n in range(count)])
-
-    def publish(self, signed: bytes) -> None:
-        self.client.publish(topics.batch_topic(self.name), signed, qos=1)
-
-    def committed(self, signed: bytes) -> int:
-        """How many acks have come that say this very batch is committed."""
-        key = VerifyKey.from_pem(self.portal.python(_PORTAL_KEY).encode()) if not hasattr(self, "_key") else self._key
-        self._key = key
-        opened = [open_ack(data, collector=self.name, keys=lambda _: key) for data in list(self.acks)]
-        return sum(ack.committed and ack.batch_hash == batch_hash(signed) for ack in opened)
-
-
-_PORTAL_KEY = """
-from django.conf import settings
-from portal.fleet.services import portal_signing_key
-print(portal_signing_key(str(settings.PORTAL_DIR)).verify_key.pem().decode())
 """
 
 
@@ -118,7 +49,7 @@ def counts(portal: Portal) -> list[int]:
 
 
 def test_a_kill_between_commit_and_ack_loses_and_doubles_nothing(portal: Portal) -> None:
-    box = Box(portal)
+    (box,) = enrol(portal, "hw-test-1")
     portal.start_broker()
     box.connect()
     doomed = portal.start("ingest", program=_KILLED_BEFORE_ITS_ACK)
@@ -137,7 +68,7 @@ def test_a_kill_between_commit_and_ack_loses_and_doubles_nothing(portal: Portal)
 
 
 def test_ingest_outlives_an_absent_and_a_killed_broker(portal: Portal) -> None:
-    box = Box(portal)
+    (box,) = enrol(portal, "hw-test-1")
     ingest = portal.start("ingest")
     until(lambda: portal.log("ingest").count("ingest starts"), "ingest runs without a broker")
     broker = portal.start_broker()
@@ -160,7 +91,7 @@ def test_ingest_outlives_an_absent_and_a_killed_broker(portal: Portal) -> None:
 
 def test_a_locked_database_only_delays(portal: Portal) -> None:
     """Longer than the busy time-out, here shortened: the batch waits unacknowledged and is applied afterwards."""
-    box = Box(portal)
+    (box,) = enrol(portal, "hw-test-1")
     url = portal.environment["DATABASE_URL"]
     release: Any
     if url.startswith("postgres"):
@@ -202,7 +133,7 @@ portal.cli.portal(["ingest"])
 
 
 def test_garbage_and_strangers_do_not_stop_the_others(portal: Portal) -> None:
-    box = Box(portal)
+    (box,) = enrol(portal, "hw-test-1")
     portal.start_broker()
     box.connect()
     portal.start("ingest")
@@ -219,7 +150,7 @@ def test_garbage_and_strangers_do_not_stop_the_others(portal: Portal) -> None:
 
 def test_a_double_application_would_show(portal: Portal) -> None:
     """The planted fault that the demo's reconciliation must find: contents applied twice are listed twice."""
-    box = Box(portal)
+    (box,) = enrol(portal, "hw-test-1")
     signed = box.seal(0, count=2)
     (portal.folder / "batch").write_bytes(signed)
     portal.python(
