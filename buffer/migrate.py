@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from buffer.database import sidecar
+from buffer.folder import sync_file, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,9 @@ def _copy_aside(connection: sqlite3.Connection, path: Path, version: int) -> Non
     half, whole = sidecar(path, f"v{version}.part"), sidecar(path, f"v{version}.before-migration")
     half.unlink(missing_ok=True)
     connection.execute("VACUUM INTO ?", (str(half),))
+    sync_file(half)  # SQLite itself need not have
     half.replace(whole)
+    sync_folder(path.parent)
 
 
 def _drop_proven(path: Path) -> None:

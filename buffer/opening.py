@@ -62,7 +62,7 @@ def open_sound(
     free_held_room(path)
     try:
         opened = _check_and_migrate(path, whole=suspect.exists(), factory=connection, busy_s=busy_s)
-        result = None
+        result = salvage.unreported(path)
     except StoreDamaged as error:
         _log.error("%s: damaged (%s); saving what can be read", path, error)
         result = salvage.salvage(path, clock=clock, why=str(error), connection=connection)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
 import sqlite3
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from buffer.database import connect, sidecar
 from buffer.errors import UNREADABLE
+from buffer.folder import sync_folder
 from buffer.migrate import migrate
 from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, stored_event, stored_read
 from buffer.streams import NO_PREVIOUS, SUPERSEDED
@@ -71,7 +74,9 @@ def salvage(
 ) -> Salvaged:
     """Put a sound store with whatever can be read at the path, and the damaged one beside it.
 
-    The new store is complete before the old one is renamed, so a power cut in between repeats or finishes the work.
+    The new store is complete before the old one is renamed, so a power cut in between repeats or finishes the work;
+    the folder is synced between the renames, as a disk may otherwise keep the later one alone. What was done is written
+    down first and stays until `reported`: a cut leaves nothing salvaged in silence.
     """
     result = Salvaged(_free_name(path, clock), why)
     half, whole = sidecar(path, "salvaging"), sidecar(path, "salvaged")
@@ -84,20 +89,59 @@ def salvage(
         result.why = f"{why}; nothing carried over: {error}"
         _remove(half)
         _make_empty(half, connection)
+    with contextlib.suppress(OSError):  # no room for a few words: reading meters goes on
+        _write_down(result, sidecar(path, "salvage-report"))
     half.replace(whole)
-    _set_aside(path, path.with_name(result.aside))
-    whole.replace(path)
+    sync_folder(path.parent)
+    _put_in_place(path, whole, path.with_name(result.aside))
     return result
 
 
 def finish_interrupted(path: Path) -> None:
-    """Finish a salvage that a power cut stopped between its two renames."""
+    """Finish a salvage that a power cut stopped among its renames: its new store is complete."""
     whole = sidecar(path, "salvaged")
     if whole.exists():
-        if path.exists():
-            whole.unlink()
+        report = _read_report(path)
+        if path.exists() and (report is None or path.with_name(report.aside).exists()):
+            whole.unlink()  # nobody knows what it was made from
         else:
-            whole.replace(path)
+            _put_in_place(path, whole, None if report is None else path.with_name(report.aside))
+
+
+def unreported(path: Path) -> Salvaged | None:
+    """Return what was salvaged by an earlier start that was cut off before an event could say so; None if nothing."""
+    report = _read_report(path)
+    return report if report is not None and path.with_name(report.aside).exists() else None
+
+
+def reported(path: Path) -> None:
+    """Forget what was salvaged: an event tells of it."""
+    with contextlib.suppress(OSError):
+        sidecar(path, "salvage-report").unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def _write_down(result: Salvaged, path: Path) -> None:
+    half = path.with_name(path.name + ".part")
+    with half.open("w", encoding="utf-8") as file:
+        json.dump(asdict(result), file)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
+
+
+def _read_report(path: Path) -> Salvaged | None:
+    try:
+        return Salvaged(**json.loads(sidecar(path, "salvage-report").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _put_in_place(path: Path, whole: Path, aside: Path | None) -> None:
+    if aside is not None:
+        _set_aside(path, aside)
+    whole.replace(path)
+    sync_folder(path.parent)
 
 
 def _free_name(path: Path, clock: Clock) -> str:
@@ -111,7 +155,10 @@ def _set_aside(path: Path, aside: Path) -> None:
     for suffix in ("wal", "shm"):
         if sidecar(path, suffix).exists():
             sidecar(path, suffix).replace(sidecar(aside, suffix))
-    path.replace(aside)
+    sync_folder(path.parent)
+    if path.exists():
+        path.replace(aside)
+        sync_folder(path.parent)
 
 
 def _remove(path: Path) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from buffer import retention, streams
+from buffer import retention, salvage, streams
 from buffer.database import Database, Lock, sidecar
 from buffer.errors import StoreFull
 from buffer.model import SealedBatch, SealRequest, StoreStatus
@@ -104,6 +104,7 @@ class Store:
             raise
         if salvaged is not None:
             store._report(EventKind.STORE_SALVAGED, f"store-salvaged:{salvaged.aside}", salvaged.as_detail())
+            salvage.reported(path)
         return store
 
     def close(self) -> None:

@@ -109,6 +109,7 @@ def test_a_sound_store_is_carried_over_whole(path: Path, clock: ManualClock) -> 
     old_epoch, sealed = filled(path, clock)
     told = salvage.salvage(path, clock=clock, why="a test")
     assert (told.reads, told.events, told.batches, told.lost) == (3000, 2, 3, 0)
+    salvage.reported(path)
     with Store.open(path, clock=clock) as store:
         assert store.epoch != old_epoch
         assert store.unacked(Stream.BULK) == [sealed[2]]
@@ -171,6 +172,33 @@ def test_a_power_cut_while_salvaging_repeats_or_finishes_it(path: Path, clock: M
         assert store.append(reads(0, 1)) != [None]
         assert store.status().epoch_why in ("salvaged", "restored")
     assert list(path.parent.glob("store.db.damaged-*"))
+
+
+def test_a_salvage_cut_off_before_its_event_is_reported_by_the_next_start(path: Path, clock: ManualClock) -> None:
+    old_epoch, _ = filled(path, clock)
+    told = salvage.salvage(path, clock=clock, why="a test")
+    for _ in range(2):  # the second start has nothing more to say
+        with Store.open(path, clock=clock) as store:
+            assert salvage_event(store).detail == told.as_detail()
+            assert store.status().epoch_why == "salvaged"
+            epochs = store._database.connection.execute("SELECT COUNT(*) FROM epoch").fetchone()[0]
+            assert epochs == 2
+            assert store.epoch != old_epoch
+
+
+def test_a_salvage_cut_off_with_its_new_store_complete_is_finished(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file's log may stand aside already: made anew from the file alone, the new store would lack it."""
+    filled(path, clock)
+    before = path.read_bytes()
+    monkeypatch.setattr(salvage, "_put_in_place", lambda *_: None)
+    told = salvage.salvage(path, clock=clock, why="a test")
+    monkeypatch.undo()
+    whole = sidecar(path, "salvaged").read_bytes()
+    salvage.finish_interrupted(path)
+    assert path.read_bytes() == whole
+    assert path.with_name(told.aside).read_bytes() == before
 
 
 def test_damage_found_while_running_is_salvaged_at_the_next_start(path: Path, clock: ManualClock) -> None:
