@@ -156,6 +156,7 @@ class RefusedBatch(models.Model):
     epoch, stream, sequence   its identity; None when nothing that can be trusted tells it.
     signed           the very bytes, as long as trying them again may help and there is room; else None.
     retry_asked_at   staff want it tried again and ingest has not done so yet.
+    dismissed_at     staff have seen enough of it: not listed any more, and known if it comes again.
     """
 
     reason = models.CharField(max_length=40)
@@ -172,6 +173,7 @@ class RefusedBatch(models.Model):
     times = models.PositiveIntegerField(default=1)
     retry_asked_at = models.DateTimeField(null=True)
     retried_at = models.DateTimeField(null=True)
+    dismissed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [

@@ -14,6 +14,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="refusedbatch",
+            name="dismissed_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="refusedbatch",
             name="epoch",
             field=models.BinaryField(max_length=16, null=True),
         ),
