@@ -30,27 +30,31 @@ class Deadline:
     With a clock that runs faster than the machine's it lies SCALED_SLACK_REAL_S of the machine's time later than asked.
     """
 
-    __slots__ = ("_clock", "_ends")
+    __slots__ = ("_ends", "_monotonic", "_slack_s")
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         real_s_per_s = clock.real_seconds(1.0)
-        slack_s = SCALED_SLACK_REAL_S / real_s_per_s if 0 < real_s_per_s < 1 else 0.0
-        self._clock, self._ends = clock, clock.monotonic() + seconds + slack_s
+        self._slack_s = SCALED_SLACK_REAL_S / real_s_per_s if 0 < real_s_per_s < 1 else 0.0
+        self._monotonic = clock.monotonic
+        self._ends = clock.monotonic() + seconds + self._slack_s
 
     def remaining_s(self) -> float:
         """Return the clock's seconds that are left; 0.0 once it has passed."""
-        left_s = self._ends - self._clock.monotonic()
+        left_s = self._ends - self._monotonic()
         return left_s if left_s > 0 else 0.0
 
     @property
     def expired(self) -> bool:
         """Whether it has passed."""
-        return self._clock.monotonic() >= self._ends
+        return self._monotonic() >= self._ends
 
     def within(self, seconds: float) -> Deadline:
         """Return the earlier of this deadline and one `seconds` from now."""
-        inner = Deadline(self._clock, seconds)
-        inner._ends = min(inner._ends, self._ends)
+        ends = self._monotonic() + seconds + self._slack_s
+        if ends >= self._ends:
+            return self
+        inner = Deadline.__new__(Deadline)
+        inner._ends, inner._monotonic, inner._slack_s = ends, self._monotonic, self._slack_s
         return inner
 
 
@@ -99,6 +103,10 @@ class MeterTarget:
     identity: str | None = None
     unit: Unit | None = None
     scale: int | None = None
+
+    def __hash__(self) -> int:
+        """Return the hash of the meter id, which no two targets of a plan share."""
+        return hash(self.meter_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from drivers.base import Deadline, MeterReply, ScanResult, last_byte_state
 from drivers.errors import ApplicationError, BadReply, MeterError, NoReply
 from drivers.modbus_frame import FIXED_SILENCE_S, ModbusMaster
 from drivers.modbus_map import TOTALS, MapRegister, RegisterMap, Span, load_map, load_model, model_names, plan_spans
-from drivers.modbus_value import counts_of, decode_value, split_counts
+from drivers.modbus_value import AS_ON_THE_WIRE, BYTE_ORDERS, TYPE_BYTES, counts_of, decode_value, split_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +144,16 @@ class Poll:
     signatures: tuple[MapRegister, ...]
     serials: tuple[MapRegister, ...]
     alarms: tuple[MapRegister, ...]
-    totals: tuple[tuple[RegisterId, MapRegister], ...]
+    totals: tuple[Total, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A total of a poll; `counts` where its registers as they are on the wire are the count, of which one is worth."""
+
+    register_id: RegisterId
+    map: MapRegister
+    counts: Register | None
 
 
 @lru_cache(maxsize=4096)
@@ -158,8 +167,22 @@ def poll_of(target: MeterTarget) -> Poll:
         signatures=found.of_role("signature"),
         serials=found.of_role("serial"),
         alarms=found.of_role("alarms"),
-        totals=tuple((RegisterId(role), total) for role in TOTALS for total in found.of_role(role)),
+        totals=tuple(
+            Total(RegisterId(role), total, _plain_register(target, RegisterId(role), total))
+            for role in TOTALS
+            for total in found.of_role(role)
+        ),
     )
+
+
+def _plain_register(target: MeterTarget, register_id: RegisterId, total: MapRegister) -> Register | None:
+    """Return what a total counts, where that needs nothing but the map: an unsigned integer, high word first."""
+    if total.type[0] != "u" or BYTE_ORDERS[TYPE_BYTES[total.type]][total.byte_order] not in AS_ON_THE_WIRE:
+        return None
+    if total.fraction is not None or total.unit_from is not None:
+        return None
+    scale = total.scale if target.scale is None else target.scale
+    return _register(target.meter_id, register_id, target.unit or Unit(total.unit), scale, total.modulus)
 
 
 @lru_cache(maxsize=8192)
@@ -211,16 +234,32 @@ def _reply(
         (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)
     )
     reads = []
-    for register_id, total in poll.totals:
-        counted = count_total(poll.map, total, words, unit=target.unit, scale=target.scale)
+    for total in poll.totals:
+        address, register = total.map.address, total.counts
+        if register is not None and not unexpected:
+            count = words[address]
+            for at in range(address + 1, total.map.end):
+                count = count << 16 | words[at]
+            counted = None if register.modulus is not None and count >= register.modulus else (count, register)
+        else:
+            counted = _counted(target, poll, total, words, meter_id)
         if counted is None:
             alarms = (*alarms, NO_VALID_TOTAL)
             continue
-        count, unit, scale, modulus = counted
-        read_at, clock_state = stamps[total.address]
-        register = _register(meter_id, register_id, unit, scale, modulus)
-        reads.append(RegisterRead(register, count, read_at, clock_state, quality, reason, flags))
+        read_at, clock_state = stamps[address]
+        reads.append(RegisterRead(counted[1], counted[0], read_at, clock_state, quality, reason, flags))
     return MeterReply(meter_id, unexpected, tuple(reads), alarms, identity, frames)
+
+
+def _counted(
+    target: MeterTarget, poll: Poll, total: Total, words: Mapping[int, int], meter_id: MeterId
+) -> tuple[int, Register] | None:
+    """Return a total's count and its register, under the identity that answered; None where there is no valid value."""
+    counted = count_total(poll.map, total.map, words, unit=target.unit, scale=target.scale)
+    if counted is None:
+        return None
+    count, unit, scale, modulus = counted
+    return count, _register(meter_id, total.register_id, unit, scale, modulus)
 
 
 def value_of(register: MapRegister, words: Mapping[int, int]) -> int | Decimal | str | None:

@@ -38,7 +38,7 @@ EXCEPTIONS = {
 # Above 19200 Bd the silence between frames is fixed (Modbus over serial line V1.02, 2.5.1.1).
 FIXED_SILENCE_S, FIXED_FROM_CHAR_S = 0.00175, 10 / 19200
 ADAPTER_S = 0.05
-_MBAP_BYTES, _MOST_MBAP_LENGTH = 7, 254
+_SHORTEST_TCP, _MOST_MBAP_LENGTH = 9, 254
 _REPLY_HEAD = struct.Struct(">HHHBBB")
 # They keep nothing between frames.
 _RTU, _MBAP = FramerRTU(DecodePDU(is_server=False)), FramerSocket(DecodePDU(is_server=False))
@@ -54,9 +54,9 @@ def parse_reply(frame: bytes, *, unit: int, function: int, count: int, rtu: bool
     """
     if rtu and (len(frame) < 4 or FramerRTU.compute_CRC(frame[:-2]) != int.from_bytes(frame[-2:], "big")):
         raise BadChecksum("the reply's CRC disagrees with its bytes", reply=frame)
-    registers = _plain_registers(frame, unit, function, count, rtu=rtu, transaction=transaction)
-    if registers is not None:
-        return registers
+    size = 2 * count
+    if rtu and len(frame) == size + 5 and frame.startswith(bytes((unit, function, size))):
+        return list(words_struct(count).unpack_from(frame, 3))
     try:
         _, pdu = (_RTU if rtu else _MBAP).handleFrame(frame, 0, transaction)
     except (ModbusException, ValueError, IndexError) as error:
@@ -74,22 +74,9 @@ def parse_reply(frame: bytes, *, unit: int, function: int, count: int, rtu: bool
     return list(pdu.registers)
 
 
-def _plain_registers(
-    frame: bytes, unit: int, function: int, count: int, *, rtu: bool, transaction: int
-) -> list[int] | None:
-    """Return the registers of a reply that is byte for byte what was asked for; pymodbus judges every other one."""
-    size = 2 * count
-    if rtu:
-        if len(frame) != size + 5 or frame[:3] != bytes((unit, function, size)):
-            return None
-        return list(_words(count).unpack_from(frame, 3))
-    if len(frame) != size + 9 or not frame.startswith(_REPLY_HEAD.pack(transaction, 0, size + 3, unit, function, size)):
-        return None
-    return list(_words(count).unpack_from(frame, 9))
-
-
 @cache
-def _words(count: int) -> struct.Struct:
+def words_struct(count: int) -> struct.Struct:
+    """Return what unpacks so many registers."""
     return struct.Struct(f">{count}H")
 
 
@@ -182,17 +169,24 @@ class ModbusMaster:
     def _receive_tcp(self, unit: int, function: int, count: int, transaction: int) -> tuple[bytes, list[int]]:
         """Read MBAP frames until the one of this transaction comes; late ones of earlier questions are passed over."""
         until = self.deadline.within(self.answer_s + ADAPTER_S)
+        link, size = self.link, 2 * count
         while True:
-            head = self.link.receive(_MBAP_BYTES, until)
-            if len(head) < _MBAP_BYTES:
+            # As much as the shortest reply has, an exception; a plain one continues with its registers.
+            head = link.receive(_SHORTEST_TCP, until)
+            if head == _REPLY_HEAD.pack(transaction, 0, size + 3, unit, function, size):
+                body = link.receive(size, until)
+                if len(body) == size:
+                    return head + body, list(words_struct(count).unpack(body))
+                raise BadFrame(f"the reply was cut short after {len(head + body)} bytes", reply=head + body)
+            if len(head) < _SHORTEST_TCP:
                 if head:
                     raise BadFrame(f"the reply was cut short after {len(head)} bytes", reply=head)
                 raise NoReply(_silence(self.answer_s, head))
             length = int.from_bytes(head[4:6], "big")
             if head[2:4] != b"\0\0" or not 3 <= length <= _MOST_MBAP_LENGTH:
                 raise BadFrame(f"{head.hex(' ')} is no Modbus TCP header", reply=head)
-            body = self.link.receive(length - 1, until)
-            if len(body) < length - 1:
+            body = link.receive(length + 6 - _SHORTEST_TCP, until)
+            if len(head) + len(body) < length + 6:
                 raise BadFrame(f"the reply was cut short after {len(head + body)} bytes", reply=head + body)
             if int.from_bytes(head[:2], "big") == transaction:
                 frame = head + body

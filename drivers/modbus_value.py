@@ -20,7 +20,7 @@ BYTE_ORDERS = {
     | {"ABCD": "ABCDEFGH", "CDAB": "GHEFCDAB", "BADC": "BADCFEHG", "DCBA": "HGFEDCBA"},
     0: {"AB": "AB", "ABCD": "AB", "BA": "BA", "BADC": "BA"},
 }
-_AS_ON_THE_WIRE = ("AB", "ABCD", "ABCDEFGH")
+AS_ON_THE_WIRE = ("AB", "ABCD", "ABCDEFGH")
 _FLOATS = {"f32": ">f", "f64": ">d"}
 
 
@@ -37,7 +37,7 @@ def decode_value(words: Sequence[int], kind: str, byte_order: str) -> int | Deci
         if order == "BA":
             data = b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2))
         return data.decode("latin-1").split("\0")[0].strip()
-    if order not in _AS_ON_THE_WIRE:
+    if order not in AS_ON_THE_WIRE:
         data = bytes(data[order.index(letter)] for letter in "ABCDEFGH"[: len(order)])
     if kind in _FLOATS:
         value: float = struct.unpack(_FLOATS[kind], data)[0]

@@ -313,7 +313,8 @@ class BusOwner:
             return
         self._hung_up_at.clear()
         self._agenda.note(meter, schedule.succeeded(meter, now_s))
-        self._returned(target)
+        if self._memory.knows(target.meter_id):
+            self._returned(target)
         self._keep(target, reply)
 
     def _hung_up(self, meter: PlannedMeter, history: schedule.History, error: LinkDown) -> None:
@@ -391,6 +392,18 @@ class BusOwner:
         reads: Sequence[RegisterRead] = reply.reads
         if flags is not ReadFlag.NONE:
             reads = [replace(read, flags=read.flags | flags) for read in reads]
+        events: list[Event] = []
+        if reply.unexpected or reply.alarms or self._memory.knows(target.meter_id):
+            events = self._news(target, reply)
+        state = self.state.meters.get(target.meter_id)
+        if state is not None and reads:
+            first = reads[0]
+            state.failures, state.last_error = 0, ""
+            state.last_read_at, state.last_count = first.read_at, first.raw_count
+        self._window.add(reads, events)
+
+    def _news(self, target: MeterTarget, reply: MeterReply) -> list[Event]:
+        """Return what a reply says that is new: another meter answered, complaints."""
         events = []
         answered = str(reply.identity or reply.meter_id) if reply.unexpected else None
         if self._memory.set("identity", target.meter_id, answered) and answered is not None:
@@ -407,11 +420,7 @@ class BusOwner:
         alarms = sorted(reply.alarms) if reply.alarms else []
         if self._memory.set("alarms", target.meter_id, ",".join(alarms) if alarms else None):
             events.append(self._event(EventKind.METER_ALARM, reply.meter_id, alarms=alarms))
-        state = self.state.meters.get(target.meter_id)
-        if state is not None and reads:
-            state.failures, state.last_error = 0, ""
-            state.last_read_at, state.last_count = reads[0].read_at, reads[0].raw_count
-        self._window.add(reads, events)
+        return events
 
     def _failed(self, meter: PlannedMeter, history: schedule.History, error: MeterError) -> None:
         """Note a slot without a good read; the first that opens the breaker is an event and a line in the log."""

@@ -33,6 +33,7 @@ class Memory:
 
     def __init__(self, facts: dict[str, dict[str, str]] | None = None) -> None:
         self._facts = facts or {}
+        self._names = {name for by_name in self._facts.values() for name in by_name}
         self._changed = False
         self._lock = threading.Lock()
 
@@ -61,6 +62,10 @@ class Memory:
         by_name = self._facts.get(kind)
         return by_name.get(name) if by_name else None
 
+    def knows(self, name: str) -> bool:
+        """Tell whether there is, or ever was, a fact of any kind under this name: nearly always there is none."""
+        return name in self._names
+
     def set(self, kind: str, name: str, fact: str | None) -> bool:
         """Note a fact, or with None forget it; return whether that changed anything."""
         if self.get(kind, name) == fact:
@@ -73,6 +78,7 @@ class Memory:
                 del by_name[name]
             else:
                 by_name[name] = fact
+                self._names.add(name)
             self._changed = True
             return True
 

@@ -141,19 +141,27 @@ class Agenda:
         place = self._place[meter.meter_id]
         self._histories[place] = history
         at_s = due_s(self._plan, meter, history)
-        if at_s != self._due_s[place]:
-            self._due_s[place] = at_s
+        before_s = self._due_s[place]
+        if at_s == before_s:
+            return
+        self._due_s[place] = at_s
+        if self._heap[0] == (before_s, place):
+            heapq.heapreplace(self._heap, (at_s, place))
+        else:
             heapq.heappush(self._heap, (at_s, place))
 
     def next_poll(self, now_s: float) -> tuple[PlannedMeter | None, float]:
         """Return what `next_poll` returns."""
         heap = self._heap
-        while heap and heap[0][0] != self._due_s[heap[0][1]]:
-            heapq.heappop(heap)
         if not heap:
             return None, math.inf
         at_s, place = heap[0]
-        return (None, at_s) if at_s > now_s + GRID_SLACK_S else (self._meters[place], max(at_s, now_s))
+        while at_s != self._due_s[place]:
+            heapq.heappop(heap)
+            at_s, place = heap[0]
+        if at_s > now_s + GRID_SLACK_S:
+            return None, at_s
+        return self._meters[place], at_s if at_s > now_s else now_s
 
 
 def succeeded(meter: PlannedMeter, now_s: float) -> History:
