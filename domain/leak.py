@@ -80,10 +80,10 @@ class _Open:
 class _Ladder:
     """The ends of the latest slots of one length, oldest first; neighbours are the two reads that bound a slot."""
 
-    __slots__ = ("flows", "points", "slot_ms")
+    __slots__ = ("flows", "gap_ms", "points", "slot_ms")
 
-    def __init__(self, slot_ms: int, slots: int) -> None:
-        self.slot_ms = slot_ms
+    def __init__(self, slot_ms: int, slots: int, gap_slots: int) -> None:
+        self.slot_ms, self.gap_ms = slot_ms, slot_ms * gap_slots
         self.points: deque[Point] = deque(maxlen=slots + 1)
         self.flows: deque[int] = deque(maxlen=slots)
 
@@ -93,13 +93,17 @@ class _Ladder:
         self.flows.clear()
         self.points.append(point)
 
-    def push(self, point: Point, *, step_ms: int, gap_ms: int) -> bool:
+    def push(self, point: Point, step_ms: int) -> bool:
         """Take the next read, step_ms after the one before; return whether it completed a slot."""
-        if not self.points or point.at_ms - self.points[-1].at_ms > gap_ms:
+        if not self.points:
             self.restart(point)
             return False
+        since_ms = point.at_ms - self.points[-1].at_ms
         # A slot ends at the read nearest to its length: reads every 15 minutes come a second early as often as late.
-        if (point.at_ms - self.points[-1].at_ms) * 2 + step_ms < self.slot_ms * 2:
+        if since_ms * 2 + step_ms < self.slot_ms * 2 and since_ms <= self.gap_ms:
+            return False
+        if since_ms > self.gap_ms:
+            self.restart(point)
             return False
         self.points.append(point)
         return True
@@ -136,7 +140,9 @@ class LeakDetector:
         self._ladders: dict[int, _Ladder] = {}
         for rule in self.rules.rules:
             slots = max(other.slots for other in self.rules.rules if other.slot_s == rule.slot_s)
-            self._ladders[rule.slot_s] = _Ladder(max(rule.slot_s * 1000, int(count_ms)), slots)
+            self._ladders[rule.slot_s] = _Ladder(
+                max(rule.slot_s * 1000, int(count_ms)), slots, self.rules.gap_slots_max
+            )
         self._habits = {rule.name: _Habit() for rule in self.rules.rules}
         self._last: Point | None = None
         self._raw = 0
@@ -176,8 +182,9 @@ class LeakDetector:
             self._open.counts += step
         changes: list[LeakChange] = []
         for slot_s, ladder in self._ladders.items():
-            if ladder.push(point, step_ms=step_ms, gap_ms=ladder.slot_ms * self.rules.gap_slots_max):
-                changes += self._slot_closed(slot_s, ladder)
+            if not ladder.push(point, step_ms):
+                continue
+            changes += self._slot_closed(slot_s, ladder)
             if changes and not changes[-1].opened:
                 break  # An alarm that closed began every window anew with this read.
         return changes
@@ -193,9 +200,9 @@ class LeakDetector:
 
     def _implausible(self, step: int, elapsed_ms: int) -> bool:
         """Whether a step of the count is a swap, a misread or backflow rather than use."""
-        if step < 0:
-            return -step > 1 and self._litres(-step) > self.rules.step_back_litres
-        return step > 1 and self._ml_per_h(step, elapsed_ms) > self.rules.litres_per_h_max * 1000
+        if step <= 1:  # One count either way is never too much.
+            return step < -1 and self._litres(-step) > self.rules.step_back_litres
+        return self._ml_per_h(step, elapsed_ms) > self.rules.litres_per_h_max * 1000
 
     def _litres(self, counts: int) -> int:
         return counts * self._ml_num // (self._ml_den * 1000)

@@ -226,13 +226,13 @@ def _reply(
     if poll.signatures:
         _check_signature(poll, words, frames)
     identity = _serial(poll, words) if poll.serials else None
-    unexpected = bool(target.identity and identity and identity != target.identity)
-    meter_id = MeterId(_as_meter_id(identity)) if unexpected and identity else target.meter_id
+    unexpected, meter_id = False, target.meter_id
+    quality, reason = ReadQuality.MEASURED, Reason.NONE
+    if target.identity and identity and identity != target.identity:
+        unexpected, meter_id = True, MeterId(_as_meter_id(identity))
+        quality, reason = ReadQuality.SUSPECT, Reason.UNEXPECTED_METER
     alarms = alarms_of(poll.alarms, words) if poll.alarms else ()
     flags = ReadFlag.METER_ALARM if alarms else ReadFlag.NONE
-    quality, reason = (
-        (ReadQuality.SUSPECT, Reason.UNEXPECTED_METER) if unexpected else (ReadQuality.MEASURED, Reason.NONE)
-    )
     reads = []
     for total in poll.totals:
         address, register = total.map.address, total.counts

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
 from domain.reading import Event, EventKind, ReadFlag, RegisterRead
-from drivers.base import Deadline, MeterReply
+from drivers.base import Deadline
 from drivers.errors import BadReply, LinkDown, MeterError, NoReply
 from gateway import schedule
 from gateway.bus_work import BusState, Job, MeterState, Search
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from domain.ids import MeterId
-    from drivers.base import Link, MeterDriver, MeterTarget
+    from drivers.base import Link, MeterDriver, MeterReply, MeterTarget
     from gateway.commit import CommitWindow
     from gateway.memory import Memory
     from gateway.plans import BusPlan
@@ -121,7 +121,7 @@ class BusOwner:
             known = target.meter_id in self.plan.targets
             began_s = self._clock.monotonic()
             try:
-                reply = self._ask(target, driver, link, attempts=attempts, told=known)
+                reply, reads = self._ask(target, driver, link, attempts=attempts, told=known)
             except MeterError as error:
                 took_s = self._clock.monotonic() - began_s
                 explained(
@@ -130,9 +130,10 @@ class BusOwner:
                 raise
             self._window.add((), [action])
             if known:
-                self._keep(target, reply, ReadFlag.ON_DEMAND)
+                asked_for = [replace(read, flags=read.flags | ReadFlag.ON_DEMAND) for read in reads]
+                self._keep(target, reply, asked_for)
                 self._window.flush()
-            return reply
+            return replace(reply, reads=tuple(reads))
 
         return self.submit(f"read {target.address}", work)
 
@@ -291,7 +292,7 @@ class BusOwner:
         attempts = self.plan.attempts if history.failures == 0 else 1
         assert self._link is not None
         try:
-            reply = self._ask(target, driver, self._link, attempts=attempts)
+            reply, reads = self._ask(target, driver, self._link, attempts=attempts)
         except LinkDown as error:
             # A device that hung up between two rounds is called again once, at once, before that counts as a fault.
             self._close()
@@ -301,7 +302,7 @@ class BusOwner:
                 self._line_is_down(error)
                 return
             try:
-                reply = self._ask(target, driver, self._link, attempts=1)
+                reply, reads = self._ask(target, driver, self._link, attempts=1)
             except LinkDown as again:
                 self._hung_up(meter, history, again)
                 return
@@ -311,11 +312,12 @@ class BusOwner:
         except MeterError as error:
             self._failed(meter, history, error)
             return
-        self._hung_up_at.clear()
+        if self._hung_up_at:
+            self._hung_up_at.clear()
         self._agenda.note(meter, schedule.succeeded(meter, now_s))
         if self._memory.knows(target.meter_id):
             self._returned(target)
-        self._keep(target, reply)
+        self._keep(target, reply, reads)
 
     def _hung_up(self, meter: PlannedMeter, history: schedule.History, error: LinkDown) -> None:
         """Tell a line that is gone from one that opens and goes at one meter, whose fault must not cost the others."""
@@ -328,8 +330,11 @@ class BusOwner:
 
     def _ask(
         self, target: MeterTarget, driver: MeterDriver, link: Link, *, attempts: int, told: bool = True
-    ) -> MeterReply:
-        """Ask up to `attempts` times; raises the last error. Each reply that cannot be used is an event, if `told`."""
+    ) -> tuple[MeterReply, list[RegisterRead]]:
+        """Ask up to `attempts` times; return the reply, and its reads as they are kept.
+
+        raises  the last error. Each reply that cannot be used is an event, if `told`.
+        """
         timeout_s = self._timeout_s(target, driver)
         for attempt in range(attempts):
             try:
@@ -359,7 +364,7 @@ class BusOwner:
                     self._bad_reply(target, "driver-error", error, b"")
             else:
                 self.state.replies += 1
-                return self._stamped(reply, ReadFlag.RETRIED if attempt else ReadFlag.NONE)
+                return reply, self._stamped(reply, ReadFlag.RETRIED if attempt else ReadFlag.NONE)
         raise failure
 
     def _timeout_s(self, target: MeterTarget, driver: MeterDriver) -> float:
@@ -371,27 +376,23 @@ class BusOwner:
                 self._timeouts_s[target] = timeout_s
         return timeout_s
 
-    def _stamped(self, reply: MeterReply, flags: ReadFlag) -> MeterReply:
-        """Return the reply with what only the gateway knows: whether the clock was set, and that it was asked twice.
+    def _stamped(self, reply: MeterReply, flags: ReadFlag) -> list[RegisterRead]:
+        """Return a reply's reads with what only the gateway knows: whether the clock was set, who was asked twice.
 
         Stamps are kept in whole milliseconds: no line tells more, and the rest would be half of a read's bytes.
         """
-        reads = []
+        reads, clock = [], self._clock
         for read in reply.reads:
             below_us = read.read_at.microsecond % 1000
             read_at = read.read_at - timedelta(microseconds=below_us)
-            settled_ns = self._clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us)
-            state = self._clock.state(settled_ns)
+            state = clock.state(clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us))
             marks = read.flags if flags is ReadFlag.NONE else read.flags | flags
             # Spelt out: dataclasses.replace costs as much as the rest of this function.
             reads.append(RegisterRead(read.register, read.raw_count, read_at, state, read.quality, read.reason, marks))
-        return MeterReply(reply.meter_id, reply.unexpected, tuple(reads), reply.alarms, reply.identity, reply.reply)
+        return reads
 
-    def _keep(self, target: MeterTarget, reply: MeterReply, flags: ReadFlag = ReadFlag.NONE) -> None:
+    def _keep(self, target: MeterTarget, reply: MeterReply, reads: Sequence[RegisterRead]) -> None:
         """Put a reply's reads into the commit window, with an event when somebody else answered or complains."""
-        reads: Sequence[RegisterRead] = reply.reads
-        if flags is not ReadFlag.NONE:
-            reads = [replace(read, flags=read.flags | flags) for read in reads]
         events: list[Event] = []
         if reply.unexpected or reply.alarms or self._memory.knows(target.meter_id):
             events = self._news(target, reply)
