@@ -137,17 +137,16 @@ def _decode_cbor(data: bytes) -> Any:
 def _check_order(batch: Batch) -> None:
     if len(batch.reads) > MAX_READS or len(batch.events) > MAX_EVENTS:
         raise BadBatch("oversized", f"{len(batch.reads)} reads, {len(batch.events)} events")
-    reads = append_seqs(batch.reads)
-    events = [stored.append_seq for stored in batch.events]
+    reads, events = append_seqs(batch.reads), append_seqs(batch.events)
     if not rising(reads) or not rising(events):
         raise BadBatch("order", "append_seq does not rise")
     if reads and events and not set(reads).isdisjoint(events):
         raise BadBatch("order", "a read and an event share an append_seq")
 
 
-def append_seqs(reads: Sequence[StoredRead]) -> list[int]:
-    """Return the append_seq of each read; nothing is made of reads that are still columns."""
-    return reads.append_seqs if isinstance(reads, ReadColumns) else [stored.append_seq for stored in reads]
+def append_seqs(stored: Sequence[StoredRead] | Sequence[StoredEvent]) -> list[int]:
+    """Return the append_seq of each read or event; nothing is made of reads that are still columns."""
+    return stored.append_seqs if isinstance(stored, ReadColumns) else [item.append_seq for item in stored]
 
 
 class _Clocks:

@@ -10,15 +10,21 @@ from domain.ids import CollectorId
 from portal.core.clock import now
 from portal.core.services import bump_change
 from portal.fleet.models import CollectorKey
+from portal.ingest.standing import other
+from portal.ingest.storing import note_heads
 from portal.metering.folding import fold_closed_days
+from portal.metering.heads import head_of
 from portal.metering.models import (
     DailyVolume,
+    GoneBatches,
     LeakCase,
     MeterEvent,
+    Quarantined,
     RecentRead,
     RegisterDay,
     RegisterState,
     StoredBatch,
+    StreamHead,
 )
 from portal.metering.services import apply_contents
 from sync.signing import Algorithm, VerifyKey, open_batch
@@ -28,7 +34,17 @@ if TYPE_CHECKING:
 
     from portal.fleet.models import Collector
 
-_DERIVED = (RecentRead, RegisterDay, DailyVolume, RegisterState, LeakCase, MeterEvent)
+_DERIVED = (
+    RecentRead,
+    RegisterDay,
+    DailyVolume,
+    RegisterState,
+    LeakCase,
+    MeterEvent,
+    Quarantined,
+    GoneBatches,
+    StreamHead,
+)
 
 
 @transaction.atomic
@@ -46,6 +62,9 @@ def rebuild() -> int:
     for row in StoredBatch.objects.select_related("epoch__collector").order_by("pk").iterator(chunk_size=100):
         collector = row.epoch.collector
         batch = open_batch(bytes(row.signed), collector=CollectorId(collector.collector_id), keys=_every_key(collector))
+        stream = batch.id.stream
+        head, beside = head_of(row.epoch_id, stream), head_of(row.epoch_id, other(stream))
+        note_heads(batch, bytes(row.batch_hash), row.epoch, head, beside, received_at=row.received_at)
         apply_contents(batch, epoch=row.epoch, received_at=row.received_at)
         batches += 1
     fold_closed_days(now())

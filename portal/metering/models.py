@@ -149,6 +149,132 @@ class StoredBatch(models.Model):
         return f"{self.epoch}/{self.stream}/{self.sequence}"
 
 
+class MeterAssignment(PublicIdModel):
+    """Which collector may speak for a meter, from when to when by the time of the read; the first to do so is it.
+
+    start  None: ever since. Before the earliest start of a meter every collector may speak for it (reads from before
+           assignments were kept).
+    """
+
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="assignments")
+    collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="assignments")
+    start = models.DateTimeField(null=True)
+    end = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("meter assignment")
+        verbose_name_plural = _("meter assignments")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_assignment_meter", fields=["meter", "start"]),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                name="metering_one_open_collector", fields=["meter"], condition=Q(end__isnull=True)
+            ),
+            models.CheckConstraint(
+                name="metering_assignment_span",
+                condition=Q(end__isnull=True) | Q(start__isnull=True) | Q(end__gt=F("start")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} by {self.collector}"
+
+
+class RegistryToken(models.Model):
+    """A random value that changes whenever a collector's meters, registers or assignments do.
+
+    Ingest remembers what it looked up together with the token it found then: as long as the token is the same, so is
+    everything else, whatever was rolled back, restored or moved in between.
+    """
+
+    collector = models.OneToOneField(Collector, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    token = models.BinaryField(max_length=16)
+
+    def __str__(self) -> str:
+        return f"{self.collector} {bytes(self.token).hex()}"
+
+
+class Quarantined(PublicIdModel):
+    """What one stored batch says of one meter and nobody sees, because another collector speaks for that meter.
+
+    The reads and events themselves are in the batch; these are only counted here, with the span of their times.
+    """
+
+    batch = models.ForeignKey("StoredBatch", on_delete=models.CASCADE, related_name="quarantined")
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="quarantined")
+    collector = models.ForeignKey(Collector, on_delete=models.PROTECT, related_name="quarantined")
+    reason = models.CharField(max_length=40, default="foreign-meter")
+    reads = models.IntegerField()
+    events = models.IntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_quarantined_once", fields=["batch", "meter"]),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_quarantined_meter", fields=["meter", "collector", "batch"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} in {self.batch}"
+
+
+class StreamHead(models.Model):
+    """How far one stream of an epoch is here, and how far it must be: what a later batch is compared with first.
+
+    newest            highest stored sequence, 0 while nothing of the stream is here; newest_hash: of that batch.
+    last_append_seq   highest of all stored batches.
+    declared          highest sequence that the collector said it has sealed, in a batch of the other stream or of the
+                      epoch after this one; 0 when it said nothing.
+    settled_through   every sequence up to here is stored, or known never to come; what is missing lies beyond.
+    ask_at            when what may be missing is looked for and asked for; None while nothing is missing.
+    asked_times       how often in a row, without anything of the stream having come since.
+    """
+
+    epoch = models.ForeignKey(Epoch, on_delete=models.CASCADE, related_name="heads")
+    stream = models.SmallIntegerField()
+    newest = models.BigIntegerField(default=0)
+    newest_hash = models.BinaryField(max_length=32, default=b"")
+    last_append_seq = models.BigIntegerField(default=0)
+    declared = models.BigIntegerField(default=0)
+    settled_through = models.BigIntegerField(default=0)
+    ask_at = models.DateTimeField(null=True)
+    asked_times = models.SmallIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_head_once", fields=["epoch", "stream"]),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_head_ask", fields=["ask_at"], condition=Q(ask_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.epoch}/{self.stream} through {self.newest}"
+
+
+class GoneBatches(models.Model):
+    """Sequences first to last of a stream that the collector says it no longer has: missing for good."""
+
+    epoch = models.ForeignKey(Epoch, on_delete=models.PROTECT, related_name="gone")
+    stream = models.SmallIntegerField()
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="metering_gone_once", fields=["epoch", "stream", "first", "last"]),
+            models.CheckConstraint(name="metering_gone_span", condition=Q(first__gte=1, last__gte=F("first"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.epoch}/{self.stream} {self.first} to {self.last}"
+
+
 class RefusedBatch(models.Model):
     """A dead letter: a batch that was not taken, why, and what it was. Equal ones are counted, the table is bounded.
 

@@ -1,22 +1,28 @@
-"""Writes read rows in bulk: COPY on PostgreSQL, executemany on SQLite."""
+"""Writes read rows in bulk: binary COPY on PostgreSQL, executemany on SQLite."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+import sys
+from array import array
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
 from portal.metering.models import RegisterState
-from portal.metering.reads import to_us
+from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.reading import RegisterRead, StoredRead
+    from sync.read_columns import ReadColumns
 
 _COLUMNS = '"register", "read_us", "raw_count", "epoch", "append_seq", "quality", "reason", "flags"'
 _INSERT = f"INSERT INTO metering_recentread ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+_COPY = f"COPY metering_recentread ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 _UPSERT_DAY = (
     'INSERT INTO metering_registerday ("register", "day", "reads", "packed") VALUES (%s, %s, %s, %s) '
     'ON CONFLICT ("register", "day") DO UPDATE SET "reads" = excluded."reads", "packed" = excluded."packed"'
@@ -36,28 +42,73 @@ _KEEP_NEWEST = "ON CONFLICT (register_id) DO UPDATE SET change_number = excluded
 )
 
 
-def insert_recent(reads: Sequence[StoredRead], rows: Sequence[int], *, epoch: int) -> None:
-    """Insert the reads of one batch; rows are their MeterRegister ids in that order, epoch is the Epoch's row id."""
-    values = (
-        (
-            row,
-            to_us(stored.read.read_at),
-            stored.read.raw_count,
-            epoch,
-            stored.append_seq,
-            int(stored.read.quality),
-            int(stored.read.reason),
-            int(stored.read.flags),
-        )
-        for row, stored in zip(rows, reads, strict=True)
-    )
+def insert_recent(reads: ReadColumns, rows: Sequence[int], *, epoch: int, chosen: Sequence[int] | None = None) -> None:
+    """Insert the reads of one batch, or those with the chosen indexes, register by register.
+
+    rows  the MeterRegister id of each of the batch's registers; epoch: the Epoch's row id.
+    A register's reads then lie together, in the table as in its index, which makes both quicker to write and to read.
+    """
+    places: list[list[int]] = [[] for _ in rows]
+    for place in range(len(reads)) if chosen is None else chosen:
+        places[reads.indices[place]].append(place)
+    by_row = sorted(range(len(rows)), key=rows.__getitem__)
+    order = list(chain.from_iterable(places[index] for index in by_row))
+    if not order:
+        return
+    columns: list[list[int] | int] = [
+        [rows[index] for index in by_row for _ in places[index]],
+        _picked(reads.at_us, order),
+        _picked(reads.counts, order),
+        epoch,
+        _picked(reads.append_seqs, order),
+        _picked(reads.qualities, order),
+        _picked(reads.reasons, order),
+        _picked(reads.flags, order),
+    ]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # A batch is applied once or not at all, so nothing has to be merged and COPY goes straight into the table.
-            with cursor.copy(f"COPY metering_recentread ({_COLUMNS}) FROM STDIN") as copy:
-                copy.write("".join("\t".join(map(str, row)) + "\n" for row in values))
+            with cursor.copy(_COPY) as copy:
+                copy.write(b"".join((_COPY_HEAD, _binary_rows(len(order), columns), _COPY_END)))
         else:
+            values = zip(
+                *(repeat(part, len(order)) if isinstance(part, int) else part for part in columns), strict=True
+            )
             cursor.executemany(_INSERT, list(values))
+
+
+def _picked(column: list[int], order: Sequence[int]) -> list[int] | int:
+    """Return a column's values in another order, or its one value when all are equal."""
+    first = column[0]
+    return first if column.count(first) == len(column) else [column[place] for place in order]
+
+
+_WIDTHS = (8, 8, 8, 8, 8, 2, 2, 2)
+_CODES = {8: "q", 2: "h"}
+
+
+def _binary_rows(count: int, columns: Sequence[list[int] | int]) -> bytearray:
+    """Return rows in PostgreSQL's binary COPY format: field count, then each field's length and big-endian bytes.
+
+    Every row is of one length, so the rows are laid out once and each byte of a column is set in all of them at a time.
+    raises  OverflowError for what its column cannot hold.
+    """
+    row, starts = bytearray(struct.pack(">h", len(columns))), []
+    for width, column in zip(_WIDTHS, columns, strict=True):
+        row += struct.pack(">i", width)
+        starts.append(len(row))
+        row += (column if isinstance(column, int) else 0).to_bytes(width, "big", signed=True)
+    rows = bytearray(bytes(row) * count)
+    for start, width, column in zip(starts, _WIDTHS, columns, strict=True):
+        if isinstance(column, int):
+            continue
+        values = array(_CODES[width], column)
+        if sys.byteorder == "little":
+            values.byteswap()
+        written = values.tobytes()
+        for place in range(width):
+            rows[start + place :: len(row)] = written[place::width]
+    return rows
 
 
 def upsert_days(rows: Sequence[tuple[int, int, int, bytes]]) -> None:
@@ -73,34 +124,48 @@ def upsert_volumes(rows: Sequence[tuple[int, str, int, int, bool]]) -> None:
 
 
 def newest_reads(
-    reads: Sequence[StoredRead], rows: Sequence[int], *, latest: datetime
-) -> dict[int, RegisterRead | None]:
-    """Return each register's newest read of a batch; None when all of its reads are later than `latest`."""
-    newest: dict[int, RegisterRead | None] = {}
-    for row, stored in zip(rows, reads, strict=True):
-        read = stored.read
-        best = newest.setdefault(row, None)
-        if read.read_at <= latest and (best is None or read.read_at >= best.read_at):
-            newest[row] = read
-    return newest
+    reads: ReadColumns, rows: Sequence[int], *, latest: datetime, chosen: Sequence[int] | None = None
+) -> dict[int, int | None]:
+    """Return where each register's newest read stands in a batch; None when all of its reads are later than `latest`.
+
+    rows  the MeterRegister id of each of the batch's registers.
+    """
+    latest_us = to_us(latest)
+    at_us, indices = reads.at_us, reads.indices
+    places = range(len(reads)) if chosen is None else chosen
+    newest: dict[int, int | None]
+    if chosen is None and at_us == sorted(at_us) and (not at_us or at_us[-1] <= latest_us):
+        newest = dict(zip(indices, places, strict=True))  # each place overwrites the one before
+    else:
+        newest = {}
+        for place in places:
+            best = newest.setdefault(indices[place], None)
+            if at_us[place] <= latest_us and (best is None or at_us[place] >= at_us[best]):
+                newest[indices[place]] = place
+    return {rows[index]: place for index, place in newest.items()}
 
 
-def save_states(newest: Mapping[int, RegisterRead | None], *, change_number: int) -> None:
+def save_states(reads: ReadColumns, newest: Mapping[int, int | None], *, change_number: int) -> None:
     """Bring the registers' states up to date; a late read moves the change number alone."""
     adapt = connection.ops.adapt_datetimefield_value
     rows = [
-        (row, adapt(read.read_at), read.raw_count, int(read.quality), change_number)
-        for row, read in sorted(newest.items())
-        if read is not None
+        (row, adapt(from_us(reads.at_us[place])), reads.counts[place], reads.qualities[place], change_number)
+        for row, place in sorted(newest.items())
+        if place is not None
     ]
+    if rows:
+        _upsert_states(rows)
+    if only_late := [row for row, place in newest.items() if place is None]:
+        RegisterState.objects.filter(register__in=only_late).update(change_number=change_number)
+
+
+def _upsert_states(rows: Sequence[tuple[Any, ...]]) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 5
+            columns = [list(column) for column in zip(*rows, strict=True)]
             cursor.execute(f"INSERT INTO metering_registerstate {_STATE} {_FROM_ARRAYS} {_KEEP_NEWEST}", columns)
         else:
             cursor.executemany(
                 f"INSERT INTO metering_registerstate {_STATE} VALUES (%s, %s, %s, %s, %s) {_KEEP_NEWEST}",  # noqa: S608
                 rows,
             )
-    only_late = [row for row, read in newest.items() if read is None]
-    RegisterState.objects.filter(register__in=only_late).update(change_number=change_number)

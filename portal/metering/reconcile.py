@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
+from portal.metering.heads import head_of, missing
 from portal.metering.models import Epoch, MeterRegister, StoredBatch
 from portal.metering.reads import every_read, from_us, snapshot
 
@@ -57,11 +58,10 @@ def batches_that_brought(epoch: Epoch, append_seq: int) -> list[StoredBatch]:
 
 
 def holes(epoch: Epoch, stream: Stream) -> list[tuple[int, int]]:
-    """Return the batches that the portal knows to be missing in a stream, as (first, last) sequences."""
-    missing, expected = [], 1
-    stored = StoredBatch.objects.filter(epoch=epoch, stream=int(stream)).order_by("sequence")
-    for sequence in stored.values_list("sequence", flat=True).iterator():
-        if sequence > expected:
-            missing.append((expected, sequence - 1))
-        expected = sequence + 1
-    return missing
+    """Return the batches that the portal knows to be missing in a stream, as (first, last) sequences.
+
+    Known from a later batch, or from what the collector said of the stream elsewhere. What it reported gone is missing
+    all the same.
+    """
+    head = head_of(epoch.pk, stream)
+    return list(missing(epoch.pk, int(stream), after=0, through=max(head.newest, head.declared)))

@@ -11,22 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from domain.ids import MeterId
     from domain.reading import Register
 
 _AT_ONCE = 500
 
 
-def meters_for(meter_ids: Iterable[MeterId], *, seen_at: datetime) -> dict[str, Meter]:
-    """Return the meters with these ids, made where they are seen for the first time."""
+def meter_rows(meter_ids: Iterable[str], *, seen_at: datetime) -> dict[str, int]:
+    """Return the row ids of the meters with these ids, made where they are seen for the first time."""
     wanted = sorted(set(meter_ids))
-    found: dict[str, Meter] = {}
-    for start in range(0, len(wanted), _AT_ONCE):
-        chunk = wanted[start : start + _AT_ONCE]
-        found.update((meter.meter_id, meter) for meter in Meter.objects.filter(meter_id__in=chunk))
-    for meter_id in wanted:
-        if meter_id not in found:
-            found[meter_id], _ = Meter.objects.get_or_create(meter_id=meter_id, defaults={"first_seen_at": seen_at})
+    found = _known_meters(wanted)
+    if unknown := [meter_id for meter_id in wanted if meter_id not in found]:
+        # In the order of their ids: two processes that see the same ones wait for each other, in one direction.
+        rows = [Meter(meter_id=meter_id, first_seen_at=seen_at) for meter_id in unknown]
+        Meter.objects.bulk_create(rows, batch_size=_AT_ONCE, ignore_conflicts=True)
+        found |= _known_meters(unknown)
     return found
 
 
@@ -36,14 +34,26 @@ def register_rows(registers: Iterable[Register], *, seen_at: datetime) -> dict[R
     A new definition of a register that the office has claimed is claimed too when only its roll-over differs; with
     another unit or scale it waits, because it would show a resident a volume that is ten or a thousand times wrong.
     """
+    return rows_and_made(registers, seen_at=seen_at)[0]
+
+
+def rows_and_made(
+    registers: Iterable[Register], *, seen_at: datetime, foreign: Collection[str] = frozenset()
+) -> tuple[dict[Register, int], bool]:
+    """Return what register_rows does, and whether one had to be made.
+
+    foreign  meters whose new registers are claimed by nothing: who declares them may not speak for them.
+    """
     wanted = set(registers)
-    known = _known({register.meter_id for register in wanted})
-    result = {register: row for register in wanted if (row := known.get(_key(register))) is not None}
-    unknown = sorted(wanted - result.keys(), key=_key)
-    meters = meters_for((register.meter_id for register in unknown), seen_at=seen_at)
-    for register in unknown:
-        result[register] = _first_sight(meters[register.meter_id], register, seen_at)
-    return result
+    meter_ids = {register.meter_id for register in wanted}
+    known, claimed = _known_registers(meter_ids)
+    unknown = sorted((register for register in wanted if _key(register) not in known), key=_key)
+    if unknown:
+        for meter_id in foreign:
+            claimed.pop(meter_id, None)
+        _first_sight(unknown, claimed, seen_at=seen_at)
+        known, _ = _known_registers(meter_ids)
+    return {register: known[_key(register)] for register in wanted}, bool(unknown)
 
 
 _Key = tuple[str, str, str, int, int]
@@ -53,31 +63,49 @@ def _key(register: Register) -> _Key:
     return register.meter_id, register.register_id, register.unit.value, register.scale, register.modulus or 0
 
 
-def _known(meter_ids: Collection[MeterId]) -> dict[_Key, int]:
-    known: dict[_Key, int] = {}
-    wanted = list(meter_ids)
+def _known_meters(meter_ids: Collection[str]) -> dict[str, int]:
+    wanted, known = list(meter_ids), dict[str, int]()
     for start in range(0, len(wanted), _AT_ONCE):
-        rows = MeterRegister.objects.filter(meter__meter_id__in=wanted[start : start + _AT_ONCE])
-        columns = ("pk", "meter__meter_id", "register_id", "unit", "scale", "modulus")
-        for pk, meter_id, register_id, unit, scale, modulus in rows.values_list(*columns):
-            known[meter_id, register_id, unit, scale, modulus or 0] = pk
+        rows = Meter.objects.filter(meter_id__in=wanted[start : start + _AT_ONCE])
+        known.update(rows.values_list("meter_id", "pk"))
     return known
 
 
-def _first_sight(meter: Meter, register: Register, seen_at: datetime) -> int:
-    like = MeterRegister.objects.filter(
-        meter=meter, register_id=register.register_id, unit=register.unit.value, scale=register.scale, claimed=True
-    ).first()
-    row, _ = MeterRegister.objects.get_or_create(
-        meter=meter,
-        register_id=register.register_id,
-        unit=register.unit.value,
-        scale=register.scale,
-        modulus=register.modulus,
-        defaults={
-            "claimed": like is not None,
-            "in_usage": like.in_usage if like else not register.register_id.startswith("reverse"),
-            "first_seen_at": seen_at,
-        },
-    )
-    return row.pk
+_Claimed = dict[str, dict[tuple[str, str, int], bool]]
+"""By meter id: what the office has claimed (register id, unit, scale), and whether it is in the usage."""
+
+
+def _known_registers(meter_ids: Collection[str]) -> tuple[dict[_Key, int], _Claimed]:
+    """Return the row ids of the meters' registers, and what of them is claimed."""
+    known: dict[_Key, int] = {}
+    claimed: _Claimed = {}
+    wanted = list(meter_ids)
+    for start in range(0, len(wanted), _AT_ONCE):
+        rows = MeterRegister.objects.filter(meter__meter_id__in=wanted[start : start + _AT_ONCE])
+        columns = ("pk", "claimed", "in_usage", "meter__meter_id", "register_id", "unit", "scale", "modulus")
+        for pk, is_claimed, in_usage, meter_id, register_id, unit, scale, modulus in rows.values_list(*columns):
+            known[meter_id, register_id, unit, scale, modulus or 0] = pk
+            if is_claimed:
+                claimed.setdefault(meter_id, {}).setdefault((register_id, unit, scale), in_usage)
+    return known, claimed
+
+
+def _first_sight(registers: list[Register], claimed: _Claimed, *, seen_at: datetime) -> None:
+    """Make the rows of registers that nobody has declared before; they come in the order of their keys."""
+    meters = meter_rows((register.meter_id for register in registers), seen_at=seen_at)
+    rows = []
+    for register in registers:
+        like = claimed.get(register.meter_id, {}).get((register.register_id, register.unit.value, register.scale))
+        rows.append(
+            MeterRegister(
+                meter_id=meters[register.meter_id],
+                register_id=register.register_id,
+                unit=register.unit.value,
+                scale=register.scale,
+                modulus=register.modulus,
+                claimed=like is not None,
+                in_usage=not register.register_id.startswith("reverse") if like is None else like,
+                first_seen_at=seen_at,
+            )
+        )
+    MeterRegister.objects.bulk_create(rows, batch_size=_AT_ONCE, ignore_conflicts=True)

@@ -12,36 +12,38 @@ from typing import TYPE_CHECKING
 
 from portal.metering.models import Epoch, RecentRead, RegisterDay, StoredBatch
 from portal.metering.packed import DAY_US, unpack_day
-from portal.metering.reads import to_us
+from portal.metering.reads import from_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from domain.reading import StoredRead
+    from sync.read_columns import ReadColumns
 
 _REGISTERS_AT_ONCE = 500
 _Place = tuple[int, int, int]
 
 
-def held_before(reads: Sequence[StoredRead], rows: Sequence[int], *, epoch: Epoch) -> set[int]:
-    """Return the indexes of the reads that are held already; rows are their MeterRegister ids in that order.
+def held_before(reads: ReadColumns, rows: Sequence[int], *, epoch: Epoch) -> set[int]:
+    """Return the indexes of the reads that are held already; rows: the MeterRegister id of each of their registers.
 
     One query as long as the collector has one epoch, two while no other reaches into the batch's time.
     """
     if not reads:
         return set()
     others = Epoch.objects.filter(collector=epoch.collector_id).exclude(pk=epoch.pk).values_list("pk", flat=True)
-    moments = [stored.read.read_at for stored in reads]
+    low_us, high_us = min(reads.at_us), max(reads.at_us)
     # An empty list asks nothing.
     near = StoredBatch.objects.filter(
-        epoch__in=list(others), first_read_at__lte=max(moments), last_read_at__gte=min(moments)
+        epoch__in=list(others), first_read_at__lte=from_us(high_us), last_read_at__gte=from_us(low_us)
     )
     epochs = set(near.values_list("epoch", flat=True))
-    held = set(_held(sorted(set(rows)), to_us(min(moments)), to_us(max(moments)), epochs)) if epochs else set()
+    if not epochs:
+        return set()
+    held = set(_held(sorted(set(rows)), low_us, high_us, epochs))
     return {
-        index
-        for index, (row, stored) in enumerate(zip(rows, reads, strict=True))
-        if (row, to_us(stored.read.read_at), stored.read.raw_count) in held
+        place
+        for place, (index, read_us, count) in enumerate(zip(reads.indices, reads.at_us, reads.counts, strict=True))
+        if (rows[index], read_us, count) in held
     }
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from portal.core.services import audit, bump_change
 from portal.customers.models import ServicePoint
@@ -16,12 +16,17 @@ from portal.metering.errors import Overlap
 from portal.metering.events import claim_leak_cases, store_events
 from portal.metering.models import Epoch, Installation, MeterRegister, StoredBatch
 from portal.metering.read_rows import insert_recent, newest_reads, save_states
+from portal.metering.reads import from_us
 from portal.metering.registers import register_rows
 from portal.metering.repeats import held_before
+from portal.metering.routing import routed
+from sync.batch import append_seqs
+from sync.read_columns import columns_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.ids import MeterId
     from domain.reading import Register
     from portal.core.models import User
     from sync.batch import Batch
@@ -39,7 +44,7 @@ def epoch_row(collector: Collector, batch: Batch, *, received_at: datetime) -> E
         }
     row, _ = Epoch.objects.get_or_create(
         epoch=batch.id.epoch,
-        defaults={"collector": collector, "first_seen_at": received_at, "previous": previous},
+        defaults={"collector_id": collector.pk, "first_seen_at": received_at, "previous": previous},
     )
     if row.collector_id != collector.pk:
         return None
@@ -49,15 +54,16 @@ def epoch_row(collector: Collector, batch: Batch, *, received_at: datetime) -> E
     return row
 
 
-def append_seqs(batch: Batch) -> list[int]:
-    """Return the append_seq of everything in a batch."""
-    return [*(stored.append_seq for stored in batch.reads), *(stored.append_seq for stored in batch.events)]
+def append_range(batch: Batch) -> tuple[int, int] | None:
+    """Return the first and the last append_seq in a batch; None when nothing is in it."""
+    ends = [(seqs[0], seqs[-1]) for seqs in (append_seqs(batch.reads), append_seqs(batch.events)) if seqs]
+    return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
 
 
 def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> StoredBatch:
     """Keep a batch byte for byte, in the caller's transaction."""
-    appended = append_seqs(batch)
-    moments = [stored.read.read_at for stored in batch.reads]
+    first, last = append_range(batch) or (None, None)
+    moments = columns_of(batch.reads).at_us
     return StoredBatch.objects.create(
         epoch=epoch,
         stream=int(batch.id.stream),
@@ -69,47 +75,52 @@ def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datet
         received_at=received_at,
         reads=len(batch.reads),
         events=len(batch.events),
-        first_append_seq=min(appended, default=None),
-        last_append_seq=max(appended, default=None),
-        first_read_at=min(moments, default=None),
-        last_read_at=max(moments, default=None),
+        first_append_seq=first,
+        last_append_seq=last,
+        first_read_at=from_us(min(moments)) if moments else None,
+        last_read_at=from_us(max(moments)) if moments else None,
     )
 
 
-def apply_contents(batch: Batch, *, epoch: Epoch, received_at: datetime) -> int:
+def apply_contents(
+    batch: Batch,
+    *,
+    epoch: Epoch,
+    received_at: datetime,
+    token: bytes | None = None,
+    may_repeat: bool = True,
+    meter: MeterId | None = None,
+) -> int:
     """Write a batch's reads and events and everything that follows from them; return the change number.
 
     Called once for each stored batch, in the transaction that stores it (and again only by a rebuild, after the rows
     of the first time are gone). It does not look whether it was called before: that is the stored batch's constraint.
     A read that another epoch of the collector brought before (a store was restored or salvaged) is kept once.
+
+    token       of the collector's registry, None to look it up; may_repeat: the collector has other epochs.
+    meter       apply what concerns this meter alone, which was in quarantine.
     """
-    rows = _register_ids(batch, received_at)
-    if repeated := held_before(batch.reads, rows, epoch=epoch):
-        _count_repeated(batch, len(repeated), epoch=epoch)
-    fresh = [index for index in range(len(rows)) if index not in repeated]
-    insert_recent([batch.reads[index] for index in fresh], [rows[index] for index in fresh], epoch=epoch.pk)
-    if batch.events:
-        store_events(batch.events, epoch=epoch, received_at=received_at)
+    part = routed(batch, epoch=epoch, received_at=received_at, token=token, meter=meter)
+    chosen = part.chosen
+    if may_repeat and (repeated := held_before(part.reads, part.rows, epoch=epoch)):
+        places = range(len(part.reads)) if chosen is None else chosen
+        chosen = [place for place in places if place not in repeated]
+        _count_repeated(batch, len(places) - len(chosen), epoch=epoch)
+    insert_recent(part.reads, part.rows, epoch=epoch.pk, chosen=chosen)
+    if part.events:
+        store_events(part.events, part.meters, epoch=epoch, sender=batch.id.collector, received_at=received_at)
+    newest = newest_reads(part.reads, part.rows, latest=received_at + _CLOCK_AHEAD, chosen=part.chosen)
     # The counter's row is locked from here to the commit, so it is taken as late as can be.
     change_number = bump_change()
-    newest = newest_reads(batch.reads, rows, latest=received_at + _CLOCK_AHEAD)
-    save_states(newest, change_number=change_number)
+    save_states(part.reads, newest, change_number=change_number)
     return change_number
 
 
 def _count_repeated(batch: Batch, repeated: int, *, epoch: Epoch) -> None:
     """Write down with a batch how many of its reads an earlier epoch had brought: they are kept once."""
-    stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
-    stored.update(repeated=repeated)
-
-
-def _register_ids(batch: Batch, received_at: datetime) -> list[int]:
-    """Return the MeterRegister id of each read."""
-    # The reads of a decoded batch share their registers, so each is hashed once and then known by its identity.
-    distinct = {id(stored.read.register): stored.read.register for stored in batch.reads}
-    found = register_rows(set(distinct.values()), seen_at=received_at)
-    by_identity = {identity: found[register] for identity, register in distinct.items()}
-    return [by_identity[id(stored.read.register)] for stored in batch.reads]
+    if repeated:
+        stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
+        stored.update(repeated=F("repeated") + repeated)
 
 
 @transaction.atomic

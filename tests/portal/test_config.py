@@ -168,8 +168,8 @@ def test_the_reference_page_names_every_setting_and_reason() -> None:
     from pathlib import Path
 
     from portal.config import environment
-    from portal.ingest.apply import MAX_AHEAD
     from portal.ingest.errors import REASONS
+    from portal.ingest.holes import MAX_AHEAD
 
     page = (Path(__file__).parents[2] / "docs" / "reference" / "portal.md").read_text(encoding="utf-8")
     source = Path(environment.__file__).read_text(encoding="utf-8")

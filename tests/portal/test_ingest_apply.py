@@ -14,10 +14,11 @@ from domain.ids import BatchId, CollectorId, Stream
 from domain.reading import EventKind, StoredRead
 from portal.core.services import current_change
 from portal.fleet import services as fleet
-from portal.ingest import apply as apply_module
 from portal.ingest import letters
-from portal.ingest.apply import MAX_AHEAD, Answer, apply_batch
+from portal.ingest.apply import Answer, apply_batch
+from portal.ingest.holes import MAX_AHEAD
 from portal.ingest.rebuild import rebuild
+from portal.metering import services
 from portal.metering.folding import fold_closed_days
 from portal.metering.models import (
     Epoch,
@@ -33,6 +34,7 @@ from portal.metering.reconcile import batches_that_brought, held_reads, holes
 from portal.metering.repeats import held_before
 from sync import signing
 from sync.batch import encode_payload
+from sync.read_columns import columns_of
 from tests.portal.building import NOON, Box, collector_row, enrolled, event, home, read, total
 
 if TYPE_CHECKING:
@@ -278,7 +280,7 @@ class TestAttacks:
         def fail(*args: object, **kwargs: object) -> None:
             raise DataError("out of range")
 
-        monkeypatch.setattr(apply_module.services, "apply_contents", fail)
+        monkeypatch.setattr(services, "apply_contents", fail)
         ack = opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON))
         assert (ack.committed, ack.reason_code) == (False, "not-storable")
         assert nothing_stored()
@@ -383,11 +385,11 @@ def test_reads_sent_again_under_a_new_epoch_are_kept_once(box: Box, folded: bool
 def test_looking_for_repeated_reads_costs_one_query_while_there_is_one_epoch(
     box: Box, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    reads = [StoredRead(n, item) for n, item in enumerate(reads_of_one_hour())]
+    reads = columns_of([StoredRead(n, item) for n, item in enumerate(reads_of_one_hour())])
     apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)
     row = Epoch.objects.get()
     with django_assert_num_queries(1):
-        assert held_before(reads, [1] * len(reads), epoch=row) == set()
+        assert held_before(reads, [1], epoch=row) == set()
 
 
 def test_another_count_or_moment_under_a_new_epoch_is_another_read(box: Box) -> None:
@@ -396,10 +398,3 @@ def test_another_count_or_moment_under_a_new_epoch_is_another_read(box: Box) -> 
     other = [read(total(), 6, NOON), read(total(), 5, moment), read(total("EFE-00000002"), 5, NOON)]
     assert opened(box, apply_batch(salvaged(box).sealed(other), box.name, NOON)).committed
     assert len(list(held_reads())) == 4
-
-
-def test_the_same_read_from_another_collector_is_its_own(box: Box) -> None:
-    other = dataclasses.replace(enrolled("hw-test-2"), epoch=bytes(range(50, 66)))
-    for sender in (box, other):
-        assert apply_batch(sender.sealed([read(total(), 5, NOON)]), sender.name, NOON) is not None
-    assert len(list(held_reads())) == 2

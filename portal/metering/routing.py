@@ -1,0 +1,128 @@
+"""Decides what of a batch enters the portal's tables and what waits in quarantine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from portal.metering.assignments import allowed, sight_of
+from portal.metering.models import Quarantined, StoredBatch
+from portal.metering.reads import from_us, to_us
+from sync.read_columns import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from domain.ids import MeterId
+    from domain.reading import StoredEvent
+    from portal.metering.assignments import Sight
+    from portal.metering.models import Epoch
+    from sync.batch import Batch
+    from sync.read_columns import ReadColumns
+
+FOREIGN = "foreign-meter"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What of a batch enters the tables.
+
+    reads   all of the batch's; rows: the MeterRegister id of each of its registers; chosen: the indexes of the reads
+            that enter, None for all of them.
+    events  those that enter; meters: the row id of every meter that they name.
+    """
+
+    reads: ReadColumns
+    rows: list[int]
+    chosen: list[int] | None
+    events: Sequence[StoredEvent]
+    meters: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is kept back of one meter."""
+
+    reads: int = 0
+    events: int = 0
+    moments: list[int] = field(default_factory=list)
+
+
+def routed(
+    batch: Batch, *, epoch: Epoch, received_at: datetime, token: bytes | None, meter: MeterId | None = None
+) -> Routed:
+    """Return what enters of a stored batch, and write down what does not.
+
+    meter  look at what concerns this meter alone; what of it is still kept back is written down anew.
+    """
+    reads = columns_of(batch.reads)
+    named = {stored.event.meter_id for stored in batch.events if stored.event.meter_id is not None}
+    sight = sight_of(epoch.collector_id, registers=reads.registers, meters=named, token=token, seen_at=received_at)
+    rows = [sight.registers[register] for register in reads.registers]
+    meters: dict[str, int] = {meter_id: sight.meters[meter_id][0] for meter_id in named}
+    names = [register.meter_id for register in reads.registers]
+    if meter is None and all(sight.meters[name][1] is None for name in (*names, *named)):
+        return Routed(reads, rows, None, batch.events, meters)
+    held: dict[str, _Held] = {}
+    chosen = _chosen(reads, names, sight, held, meter)
+    events = [
+        stored
+        for stored in batch.events
+        if (meter is None or stored.event.meter_id == meter) and _enters(stored, sight, held)
+    ]
+    _write_down(held, sight, batch, epoch, meter)
+    return Routed(reads, rows, chosen, events, meters)
+
+
+def _chosen(
+    reads: ReadColumns, names: Sequence[str], sight: Sight, held: dict[str, _Held], meter: MeterId | None
+) -> list[int]:
+    windows = [sight.meters[name][1] for name in names]
+    looked_at = [meter is None or name == meter for name in names]
+    chosen = []
+    for place, (index, at_us) in enumerate(zip(reads.indices, reads.at_us, strict=True)):
+        if not looked_at[index]:
+            continue
+        if allowed(windows[index], at_us):
+            chosen.append(place)
+        else:
+            kept = held.setdefault(names[index], _Held())
+            kept.reads += 1
+            kept.moments.append(at_us)
+    return chosen
+
+
+def _enters(stored: StoredEvent, sight: Sight, held: dict[str, _Held]) -> bool:
+    meter_id = stored.event.meter_id
+    if meter_id is None or allowed(sight.meters[meter_id][1], at_us := to_us(stored.event.at)):
+        return True
+    kept = held.setdefault(meter_id, _Held())
+    kept.events += 1
+    kept.moments.append(at_us)
+    return False
+
+
+def _write_down(held: Mapping[str, _Held], sight: Sight, batch: Batch, epoch: Epoch, meter: MeterId | None) -> None:
+    stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
+    if meter is not None:
+        Quarantined.objects.filter(batch__in=stored, meter=sight.meters[meter][0]).delete()
+    if not held:
+        return
+    row = stored.values_list("pk", flat=True).get()
+    Quarantined.objects.bulk_create(
+        [
+            Quarantined(
+                batch_id=row,
+                meter_id=sight.meters[meter_id][0],
+                collector_id=epoch.collector_id,
+                reason=FOREIGN,
+                reads=kept.reads,
+                events=kept.events,
+                first_at=from_us(min(kept.moments)),
+                last_at=from_us(max(kept.moments)),
+            )
+            for meter_id, kept in sorted(held.items())
+        ],
+        batch_size=500,
+    )
