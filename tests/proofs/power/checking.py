@@ -99,7 +99,7 @@ def check(root: Path, promises: Promises, scene: Scene, found: Found) -> None:
     path = root / "data" / "store.db"
     _check_copies(path)
     try:
-        store = Store.open(path, clock=ManualClock(START), max_bytes=MAX_BYTES)
+        store = Store.open(path, clock=ManualClock(START), max_bytes=MAX_BYTES, entropy=bytes([0xEE]).__mul__)
     except Exception as error:
         raise Violation(f"the store does not open: {type(error).__name__}: {error}") from error
     with contextlib.closing(store):

@@ -1,6 +1,7 @@
-"""Which states of the disk are tried at a cut: a few that always are, then seeded ones of every kind.
+"""Which states of the disk are tried at a cut: by turns one of the plain kinds and a seeded one of any kind.
 
-A state's number at its cut fixes it: `fates(pending, rng)` draws from a generator made of seed, scene, cut and number.
+A state's number at its cut fixes it, with a generator made of seed, scene, cut and number. The first number is another
+kind at each cut, so that a few states a cut already see every kind in every stage of a call.
 """
 
 from __future__ import annotations
@@ -13,32 +14,33 @@ if TYPE_CHECKING:
     import random
 
 Fates = dict[int, Fate]
-ALWAYS = 7
-"""Numbers below this are nothing, everything, only the last, all but the last, the last torn at three places."""
+PLAIN = 7
+"""Kinds: nothing, everything, only the last, all but the last, the last write torn at three places."""
 
 
-def fates(pending: list[Pending], number: int, rng: random.Random, *, ordered: bool = False) -> Fates:
-    """Return what becomes of each pending change in the state with this number."""
-    chosen = _always(pending, number) if number < ALWAYS else _drawn(pending, rng)
+def fates(pending: list[Pending], cut: int, number: int, rng: random.Random, *, ordered: bool = False) -> Fates:
+    """Return what becomes of each pending change in the state with this number at this cut."""
+    turn = cut + number
+    chosen = _plain(pending, turn // 2 % PLAIN) if turn % 2 else _drawn(pending, rng)
     if ordered:
         _in_order(pending, chosen, rng)
     return chosen
 
 
-def _always(pending: list[Pending], number: int) -> Fates:
-    if number == 0 or not pending:
+def _plain(pending: list[Pending], kind: int) -> Fates:
+    if kind == 0 or not pending:
         return {}
     last = pending[-1]
-    if number == 2:
+    if kind == 2:
         return {last.number: WHOLE}
     everything = {change.number: WHOLE for change in pending}
-    if number == 3:
+    if kind == 3:
         del everything[last.number]
     writes = [change for change in pending if change.kind == "write"]
-    if number >= 4 and writes:
+    if kind >= 4 and writes:
         # Torn behind its first sector, in the middle, and before its last one.
         torn, sectors = writes[-1], sectors_of(writes[-1])
-        kept = {4: 1, 5: (sectors + 1) // 2, 6: sectors - 1}[number]
+        kept = {4: 1, 5: (sectors + 1) // 2, 6: sectors - 1}[kind]
         everything[torn.number] = Fate(there=True, sectors=frozenset(range(kept)))
     return everything
 

@@ -131,7 +131,7 @@ class Proof:
     def check(self, state: StateId, recording: Recording, disk: Disk, promises: Promises) -> bool:
         """Check one state; returns False when its very content was checked already against the same promises."""
         rng = random.Random(f"{state.seed}:{state.scene}:{state.cut}:{state.number}")
-        tree = disk.tree(choice.fates(disk.pending(), state.number, rng, ordered=state.disk == "ordered"))
+        tree = disk.tree(choice.fates(disk.pending(), state.cut, state.number, rng, ordered=state.disk == "ordered"))
         digest = digest_of(tree)
         if (digest, promises.marks) in self._checked:
             return False

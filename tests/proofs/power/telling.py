@@ -36,7 +36,7 @@ MAX_BYTES = 2 * 1024 * 1024
 """Bound of the recorded stores: a small log, so that one recording holds many checkpoints."""
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 Key = tuple[Any, ...]
-"""What an item is made from: ("r", number, meter, flags) or ("e", name, kind) with, if need be, characters of detail."""
+"""What an item is made from: ("r", number, meter, flags) or ("e", name, kind), perhaps with characters of detail."""
 
 
 def made(key: Key) -> RegisterRead | Event:
