@@ -80,6 +80,7 @@ class StoreStatus:
     bytes_bound   what both may grow to.
     bytes_free    free on the disk.
     reserve_kept  whether the room for acks and deletes is still untouched.
+    thinned_reads interval reads that ever gave way for lack of room; events say which.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class StoreStatus:
     bytes_bound: int
     bytes_free: int
     reserve_kept: bool
+    thinned_reads: int
 
     @property
     def backlog_items(self) -> int:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
 from buffer import retention, salvage, streams
-from buffer.database import Database, Lock, sidecar
+from buffer.database import PAGE_BYTES, Database, Lock, sidecar
 from buffer.errors import StoreFull
 from buffer.model import SealedBatch, SealRequest, StoreStatus
 from buffer.opening import open_sound, start_epoch
@@ -32,6 +33,7 @@ from buffer.rows import (
     stored_read,
     to_us,
 )
+from buffer.thinning import Thinned, Thinning
 from buffer.witness import Witness
 from domain.clock import ClockState, machine_boot_id
 from domain.ids import BatchId, Stream
@@ -48,11 +50,14 @@ if TYPE_CHECKING:
     from domain.ids import CollectorId
     from domain.reading import Register, RegisterRead, StoredEvent, StoredRead
 
+_log = logging.getLogger(__name__)
+
 MAX_BYTES = 4 * 1024 * 1024 * 1024
 """Bound of database and log: about 45 million reads waiting."""
 SEALED_AHEAD = 32
 """Batches of one stream that may wait for their ack; the portal accepts that far ahead and no further."""
 _SETTLED = {True: 1, False: 2}
+_READ_BYTES, _EVENT_BYTES = 150, 300
 _INSERT_READ = f"INSERT INTO read ({READ_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _INSERT_EVENT = f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 
@@ -64,6 +69,9 @@ class Store:
         """Use `Store.open`."""
         self._database, self._process_lock, self._clock, self._entropy = database, lock, clock, entropy
         self._sealing = threading.Lock()
+        self._thinning = Thinning(database, self._note_thinned)
+        self.before_thinning: Callable[[], object] = _nothing
+        """Called when old reads are about to be thinned; reads beyond a snapshot's place are not, so move it now."""
         self.sealed_ahead = SEALED_AHEAD
         self._registry = Registry(database.connection)
         self._last_reads: dict[int, tuple[Any, ...]] | None = None
@@ -136,15 +144,33 @@ class Store:
             try:
                 return self._append(reads, events)
             except StoreFull:
-                if not self._make_room():
+                if not self._make_room(_pages_of(reads, events)):
                     raise
 
-    def _make_room(self) -> bool:
-        """Make room for an append, the cheapest way that is left; returns False when there is none."""
+    def _make_room(self, pages: int) -> bool:
+        """Make room for an append of so many pages, the cheapest way that is left; returns False when there is none."""
         if self._database.grow():
             return True
         # Acknowledged batches are kept as long as the disk allows; here it no longer does.
-        return self.sweep(pressure=True).freed_anything
+        if self.sweep(pressure=True).freed_anything:
+            return True
+        if not self._database.is_full_of_ours:
+            return False  # somebody else's files fill the disk: history is not given up for them
+        wanted = pages + (0 if self._database.reserve_kept else self._database.sizes.reserve_pages + 1)
+        if self._database.free_pages() >= wanted:
+            return False  # it is not pages that it lacks
+        with self._sealing:
+            self.before_thinning()
+            # A little more than needed: each look for what can go costs time.
+            return self._thinning.make_room(pages=wanted + self._database.sizes.most_pages // 64) > 0
+
+    def _note_thinned(self, db: sqlite3.Connection, what: Thinned) -> None:
+        _log.info("no room: %d reads thinned, %s", what.reads, what.as_detail())
+        event = self._event(
+            EventKind.READS_THINNED, f"reads-thinned:{self.epoch.hex()}:{self._next_seq}", what.as_detail()
+        )
+        self._registry.reload()  # a try before this one may have been rolled back
+        self._insert_once(db, _INSERT_EVENT, event_row(self._next_seq, event, self._registry))
 
     def _append(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
         try:
@@ -161,7 +187,8 @@ class Store:
         """Append as if nothing were a duplicate; raises IntegrityError when something is."""
         with self._database.write() as db:
             first, registry = self._next_seq, self._registry
-            db.executemany(_INSERT_READ, read_rows(first, reads, registry))
+            rows = list(read_rows(first, reads, registry))
+            db.executemany(_INSERT_READ, rows)
             after_reads = first + len(reads)
             if events:
                 db.executemany(
@@ -169,7 +196,7 @@ class Store:
                 )
             self._next_seq = after_reads + len(events)
             if self._last_reads is not None:
-                self._remember(read_rows(first, reads, registry))
+                self._remember(rows)
         return [*range(first, after_reads + len(events))]
 
     def _append_checked(self, reads: Sequence[RegisterRead], events: Sequence[Event]) -> list[int | None]:
@@ -398,10 +425,13 @@ class Store:
         with self._database.read() as db:
             return streams.status(db, self._database, last_append_seq=self._next_seq - 1)
 
-    def _report(self, kind: EventKind, event_id: str, detail: dict[str, Any]) -> None:
+    def _event(self, kind: EventKind, event_id: str, detail: dict[str, Any]) -> Event:
         monotonic_ns = max(0, int(self._clock.monotonic() * 1e9))
         clock = ClockState(machine_boot_id(), monotonic_ns, synchronised=False)
-        event = Event(event_id, kind, self._clock.now(), clock, None, detail)
+        return Event(event_id, kind, self._clock.now(), clock, None, detail)
+
+    def _report(self, kind: EventKind, event_id: str, detail: dict[str, Any]) -> None:
+        event = self._event(kind, event_id, detail)
 
         def note(db: sqlite3.Connection) -> None:
             self._registry.reload()  # a try before this one may have been rolled back
@@ -423,6 +453,16 @@ class Store:
         # A hint that is a batch old is no reason to hold back what is committed.
         with contextlib.suppress(OSError):
             witness.save(where)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _pages_of(reads: Sequence[RegisterRead], events: Sequence[Event]) -> int:
+    """Return how many pages these may take at most, with their index entries and pages that split."""
+    text = sum(len(str(event.detail)) + _EVENT_BYTES for event in events)
+    return 8 + (len(reads) * _READ_BYTES + 2 * text) // PAGE_BYTES
 
 
 _SELECT_READ = f"SELECT {READ_COLUMNS} FROM read"  # noqa: S608

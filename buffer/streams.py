@@ -261,7 +261,14 @@ def status(db: sqlite3.Connection, database: Database, *, last_append_seq: int) 
         database.max_bytes,
         disk.f_bavail * disk.f_frsize,
         database.reserve_kept,
+        thinned_reads(db),
     )
+
+
+def thinned_reads(db: sqlite3.Connection) -> int:
+    """Return how many reads were ever thinned in this store."""
+    row = db.execute("SELECT value FROM fact WHERE name = 'thinned_reads'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _stream_status(db: sqlite3.Connection, stream: Stream) -> StreamStatus:

@@ -71,7 +71,7 @@ def drain(where: Path) -> None:
             say(sealed=json.loads(batch.data)["reads"])
             assert store.acked(batch.id, batch.hash)
         say(drained=True)
-        first = 10**8
+        first = 5 * 10**7
         say(appended=[[first, store.append([read(first)])[0]]])
         store.close()
         store = Store.open(where / "store.db", clock=SystemClock())
