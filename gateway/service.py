@@ -77,6 +77,7 @@ class Service:
         self.clock.keep_above(self.store.time_floor())
         self.memory = Memory.restore(self.store)
         self.leaks = LeakWatch.restore(self.store, clock=self.clock)
+        self.store.before_thinning = lambda: self._quietly(self._save_state)
         self._append_log = AppendLog(config.collector.append_log) if config.collector.append_log else None
         self.live = Live()
         self.window = CommitWindow(self.store.append, clock=self.clock, on_committed=self._on_committed)
@@ -183,11 +184,11 @@ class Service:
         self._stop_asked.set()
 
     def _quietly(self, last_words: Any) -> None:
-        """Do one of the last things; what the store cannot take now is where it was."""
+        """Do what may fail, such as the last things; what the store cannot take now is where it was."""
         try:
             last_words()
         except HeadwaterError as error:
-            log.warning("while stopping: %s", error)
+            log.warning("left for later: %s", error)
 
     # -- from reads to batches ---------------------------------------------------------------------------------------
 

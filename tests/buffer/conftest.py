@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,7 +41,7 @@ def read(n: int, *, meter: int = 0, flags: ReadFlag = ReadFlag.NONE, count: int 
     return RegisterRead(REGISTERS[meter], n if count is None else count, at, clock, flags=flags)
 
 
-def reads(first: int, count: int, **options: int) -> list[RegisterRead]:
+def reads(first: int, count: int, **options: Any) -> list[RegisterRead]:
     return [read(n, **options) for n in range(first, first + count)]
 
 

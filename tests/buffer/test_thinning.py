@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import tempfile
 from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -33,7 +34,7 @@ from domain.usage import CountPoint, unrolled
 from tests.buffer.conftest import BOOT, COLLECTOR, START, encode, event, fat, register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from domain.reading import Event
 
@@ -56,6 +57,11 @@ def items(store: Store) -> tuple[dict[int, RegisterRead], dict[int, Event]]:
 
 def told(events: dict[int, Event]) -> list[Event]:
     return [found for found in events.values() if found.kind is EventKind.READS_THINNED]
+
+
+def number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 def polled(reads: int, *, every_s: int, meters: int = 2, step: int = 3) -> list[RegisterRead]:
@@ -133,7 +139,7 @@ def test_volume_days_and_numbers_are_exact(history: History, sealed: int, seen: 
             assert events_before.items() <= events_after.items()
             reports = told(events_after)
             gone = set(before) - set(after)
-            assert len(gone) == deleted == sum(int(report.detail["reads"]) for report in reports)  # type: ignore[call-overload]
+            assert len(gone) == deleted == sum(number(report.detail["reads"]) for report in reports)
             assert store.status().thinned_reads == deleted
             check_reports(reports, before, gone)
             assert thin(store) == 0, "a second time finds nothing"
@@ -163,16 +169,16 @@ def check(before: dict[int, RegisterRead], after: dict[int, RegisterRead], *, cu
         assert all(whole[point.at] == point.count for point in thinned), "volume is not what it was"
 
 
-def points(reads: object) -> list[CountPoint]:
-    return [CountPoint(read.read_at, read.raw_count) for read in reads]  # type: ignore[attr-defined]
+def points(reads: Iterable[RegisterRead]) -> list[CountPoint]:
+    return [CountPoint(read.read_at, read.raw_count) for read in reads]
 
 
 def check_reports(reports: list[Event], before: dict[int, RegisterRead], gone: set[int]) -> None:
     for report in reports:
         detail = report.detail
-        inside = {seq for seq in gone if int(detail["first_seq"]) <= seq <= int(detail["last_seq"])}  # type: ignore[call-overload]
-        assert len(inside) >= int(detail["reads"])  # type: ignore[call-overload]
-        assert int(detail["registers"]) <= len({before[seq].register for seq in inside})  # type: ignore[call-overload]
+        inside = {seq for seq in gone if number(detail["first_seq"]) <= seq <= number(detail["last_seq"])}
+        assert len(inside) >= number(detail["reads"])
+        assert number(detail["registers"]) <= len({before[seq].register for seq in inside})
         assert detail["kept_every_s"] in thinning.KEPT_EVERY_S
 
 
@@ -183,7 +189,7 @@ def test_finest_first_and_no_more_than_needed(path: Path, clock: ManualClock) ->
         assert 0 < deleted < 1500
         reports = told(items(store)[1])
         assert {report.detail["kept_every_s"] for report in reports} == {900}
-        assert max(int(report.detail["last_seq"]) for report in reports) < 2500, "the oldest go first"  # type: ignore[call-overload]
+        assert max(number(report.detail["last_seq"]) for report in reports) < 2500, "the oldest go first"
         assert thin(store, pages=0) == 0
         thin(store)
         kept = [report.detail["kept_every_s"] for report in told(items(store)[1])]
@@ -210,7 +216,6 @@ def test_a_crash_at_any_statement_leaves_both_or_neither(path: Path, clock: Manu
     with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
         store.append(polled(2000, every_s=60))
         before, _ = items(store)
-    import sqlite3
 
     class PowerCutError(BaseException):
         pass
@@ -218,13 +223,13 @@ def test_a_crash_at_any_statement_leaves_both_or_neither(path: Path, clock: Manu
     class Cut(sqlite3.Connection):
         left: int | None = None
 
-        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
             self._count()
-            return super().execute(sql, *values)  # type: ignore[arg-type]
+            return super().execute(sql, *values)
 
-        def executemany(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
             self._count()
-            return super().executemany(sql, *values)  # type: ignore[arg-type]
+            return super().executemany(sql, *values)
 
         def _count(self) -> None:
             if self.in_transaction and Cut.left is not None:
@@ -241,7 +246,7 @@ def test_a_crash_at_any_statement_leaves_both_or_neither(path: Path, clock: Manu
     with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
         after, events = items(store)
         gone = len(before) - len(after)
-        assert gone == sum(int(report.detail["reads"]) for report in told(events)) == store.status().thinned_reads  # type: ignore[call-overload]
+        assert gone == sum(number(report.detail["reads"]) for report in told(events)) == store.status().thinned_reads
 
 
 def test_a_full_store_goes_on_with_coarser_history(path: Path, clock: ManualClock) -> None:
@@ -256,7 +261,7 @@ def test_a_full_store_goes_on_with_coarser_history(path: Path, clock: ManualCloc
         assert status.bytes_used <= 1024 * 1024
         after, events = items(store)
         assert len(after) + status.thinned_reads == len(everything)
-        assert sum(int(report.detail["reads"]) for report in told(events)) == status.thinned_reads > 1_000  # type: ignore[call-overload]
+        assert sum(number(report.detail["reads"]) for report in told(events)) == status.thinned_reads > 1_000
         assert sum(found.kind is EventKind.METER_RETURNED for found in events.values()) == len(everything) // 700
         assert asked
         check({seq: read for seq, read in enumerate_seqs(everything, events)}, after, cursor=0, seen=None)
