@@ -117,7 +117,7 @@ class Sending:
 
     def hurry(self) -> None:
         """Seal and send what there is, without waiting for its interval."""
-        self._uplink.wake()
+        self._uplink.hurry()
 
     @property
     def acknowledged(self) -> bool:
@@ -127,6 +127,7 @@ class Sending:
     def stop(self, *, drain_real_s: float) -> None:
         """Send what waits, for a moment, and hardly any when there is no broker; then disconnect."""
         began_real_s = time.monotonic()
+        self._uplink.hurry()
         while (waited_s := time.monotonic() - began_real_s) < drain_real_s and self._store.status().backlog_items:
             if not self._uplink.status().connected and waited_s > CONNECT_REAL_S:
                 break

@@ -160,7 +160,7 @@ class Connection:
     def _keep_kernel_queue_small(self) -> None:
         """What the kernel has taken cannot be overtaken any more."""
         link = self._client.socket()
-        if link is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        if isinstance(link, socket.socket) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with contextlib.suppress(OSError):
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX_BYTES)
 

@@ -39,12 +39,14 @@ class Lane:
     waiting: deque[OutgoingBatch] = field(default_factory=deque)
     flying: dict[BatchId, Flight] = field(default_factory=dict)
     seal_at: float = -math.inf
+    probe_s: float = 0.0
     _place: int = 0
 
     def load(self, batches: Iterable[OutgoingBatch]) -> None:
         """Begin anew with these, whatever was published before."""
         self.flying.clear()
         self.waiting = deque(batches)
+        self.probe_s = 0.0
 
     def has_room(self, window: int) -> bool:
         """Return whether another batch may be published.
@@ -61,12 +63,18 @@ class Lane:
 
     def overdue(self, now_s: float, plan: UplinkPlan) -> Flight | None:
         """Return the oldest batch to publish again now, if any."""
-        newest = max((flight.batch.id.sequence for flight in self.flying.values()), default=0)
+        if not self.flying:
+            return None
+        newest = next(reversed(self.flying.values()))
         for flight in self.flying.values():
-            probe = flight.batch.id.sequence == newest
-            bound = min(flight.timeout_s, plan.probe_max_s) if probe else flight.timeout_s
+            bound = min(flight.timeout_s, plan.probe_max_s) if flight is newest else flight.timeout_s
             if flight.hurried or now_s >= flight.sent_at + bound:
                 return flight
+        # Nothing new can go out whose ack would tell that the others were lost, so one of them asks.
+        probe_s = self.probe_s or plan.probe_first_s
+        if now_s >= newest.sent_at + probe_s and not self.has_room(plan.window):
+            self.probe_s = min(2 * probe_s, plan.probe_max_s)
+            return newest
         return None
 
     def take_off_again(self, flight: Flight, plan: UplinkPlan) -> None:
@@ -82,6 +90,7 @@ class Lane:
         One collector's messages reach one ingest worker in order, so such a batch was lost on the way: published
         before the portal's first subscription, for one, when the broker keeps it for nobody.
         """
+        self.probe_s = 0.0
         flight = self.flying.pop(batch_id, None)
         if flight is not None:
             for other in self.flying.values():

@@ -92,6 +92,8 @@ class UplinkPlan:
     max_items         reads and events in one batch.
     window            batches of one stream that may be published and not yet acknowledged.
     ack_timeout_s     this long after its bytes left, a batch is published again; doubles up to `ack_timeout_max_s`.
+    probe_first_s     a full window without any answer for this long: its newest batch is published again; doubles up to
+                      `probe_max_s`. A broker that forgot everything takes what it is given and keeps it for nobody.
     probe_max_s       the same bound for the newest batch on its way. Its ack brings the others again at once, so after
                       an hour without a portal, or a broker that forgot, one batch asks and the rest need not.
     upload_bytes_per_s_max  what the bulk stream may use of a metered link; 0 for all. Alarms go at once and count.
@@ -104,6 +106,7 @@ class UplinkPlan:
     window: int = 8
     ack_timeout_s: float = 30.0
     ack_timeout_max_s: float = 600.0
+    probe_first_s: float = 5.0
     probe_max_s: float = 60.0
     upload_bytes_per_s_max: int = 0
     keepalive_s: int = 60

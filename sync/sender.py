@@ -48,6 +48,7 @@ _ITEMS_MIN = 50
 _ITEM_BYTES = 8.0
 """What a read costs until a batch has shown it."""
 _SMOOTHING = 0.2
+_HURRY_S = 1.0
 
 
 class Sender:
@@ -79,6 +80,7 @@ class Sender:
         self._resends, self._resends_first = Resends(store), False
         self._resends_at = -math.inf
         self._woken: set[Stream] = set()
+        self._hurried: set[Stream] = set()
         self._seal_failed = False
         self._pace, self._throughput = Pace(plan.upload_bytes_per_s_max), Throughput()
         self._status = UplinkStatus(upload_bytes_per_s_max=plan.upload_bytes_per_s_max)
@@ -138,6 +140,11 @@ class Sender:
         """Seal what a stream (or each) holds now, without waiting for its time: an alarm was stored, or we leave."""
         self._woken.update(_STREAMS if stream is None else (stream,))
 
+    def hurry(self) -> None:
+        """Seal what there is; where a full window has no answer yet, ask again soon: somebody waits for the portal."""
+        self.wake()
+        self._hurried.update(_STREAMS)
+
     def status(self) -> UplinkStatus:
         """Return the counters."""
         return self._status
@@ -185,6 +192,9 @@ class Sender:
         if stream in self._woken:
             self._woken.discard(stream)
             lane.seal_at = -math.inf
+        if stream in self._hurried:
+            self._hurried.discard(stream)
+            lane.probe_s = min(_HURRY_S, self._plan.probe_first_s)
         flight = lane.overdue(now_s, self._plan)
         if flight is not None:
             lane.take_off_again(flight, self._plan)

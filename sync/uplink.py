@@ -76,6 +76,10 @@ class Uplink:
         """Seal what a stream (or each) holds now, without waiting for its time: an alarm was stored, or we leave."""
         self.sender.wake(stream)
 
+    def hurry(self) -> None:
+        """Seal and send all there is; ask again soon where no answer comes."""
+        self.sender.hurry()
+
     def status(self) -> UplinkStatus:
         """Return the counters."""
         return replace(self.sender.status(), failures=self._failures, last_error=self._last_error)

@@ -62,6 +62,33 @@ def test_the_newest_batch_asks_for_the_others_when_nobody_answers() -> None:
     assert desk.all_due() == ["b1", "b2"]
 
 
+def test_a_full_window_without_an_answer_asks_with_one_batch_soon_and_ever_less_often() -> None:
+    """A broker that forgot everything took the whole window and kept it for nobody."""
+    desk = Desk(ack_timeout_s=1e9, ack_timeout_max_s=1e9, probe_first_s=5.0, probe_max_s=60.0)
+    desk.store.unsealed[Stream.BULK] = 100
+    assert desk.all_due() == ["b1", "b2", "b3", "b4"]
+    sent: list[tuple[float, str]] = []
+    for _ in range(200):
+        desk.clock.advance(1.0)
+        sent += [(desk.now_s, name) for name in desk.all_due()]
+    assert sent == [(5, "b4"), (15, "b4"), (35, "b4"), (75, "b4"), (135, "b4"), (195, "b4")]
+    desk.sender.hurry()  # the collector stops: no time to lose
+    assert desk.all_due() == ["b4"]
+    desk.ack("b4")
+    assert desk.all_due() == ["b1", "b2", "b3", "b5", "b6", "b7", "b8"]
+
+
+def test_a_portal_that_answers_slowly_but_answers_is_not_asked_twice() -> None:
+    desk = Desk(probe_first_s=5.0)
+    desk.store.unsealed[Stream.BULK] = 1_000
+    flying = desk.all_due()
+    for _ in range(50):
+        desk.clock.advance(4.0)  # 16 s from a publication to its ack
+        desk.ack(flying.pop(0))
+        flying += desk.all_due()
+    assert desk.sender.status().resent == 0
+
+
 def test_the_wait_for_an_ack_begins_when_the_bytes_have_left() -> None:
     desk = Desk(ack_timeout_s=30.0)
     desk.store.unsealed[Stream.BULK] = 1
