@@ -125,6 +125,58 @@ def enrol_code(collector: str, as_json: bool) -> None:
     _print(done, as_json=as_json, text=code)
 
 
+@portal.command()
+@click.argument("collector")
+@click.argument("kind", type=click.Choice(["read-now", "configure"]))
+@click.option("--meter", "meters", multiple=True, help="For read-now: a meter's id. May be repeated.")
+@click.option(
+    "--body", type=click.File("r", encoding="utf-8"), help="The command's body as a JSON file, or - for input."
+)
+@click.option(
+    "--expires-in", "expires_min", default=60, show_default=True, type=click.IntRange(1, 7 * 24 * 60), help="Minutes."
+)
+@json_option
+def command(
+    collector: str, kind: str, meters: tuple[str, ...], body: IO[str] | None, expires_min: int, as_json: bool
+) -> None:
+    """Give the box COLLECTOR an order; it is sent until the collector reports it done, or it expires."""
+    contents = _command_body(kind, meters, body)
+    _django()
+    from datetime import timedelta
+
+    from portal.core.errors import Refused
+    from portal.fleet.commands import queue_command
+    from portal.fleet.models import Collector
+
+    row = Collector.objects.filter(collector_id=collector).first()
+    if row is None:
+        raise Refused("collector-id", f"{collector}: no such collector; `headwater portal manage shell` lists them")
+    queued = queue_command(row, kind, contents, expires_in=timedelta(minutes=expires_min), label=_ACTOR)
+    done = {"collector": collector, "kind": kind, "command": queued.public_id, "nonce": bytes(queued.nonce).hex()}
+    done["expires_at"] = queued.expires_at.isoformat()
+    _print(
+        done,
+        as_json=as_json,
+        text=f"{kind} for {collector} waits to be sent; the page Commands tells what became of it",
+    )
+
+
+def _command_body(kind: str, meters: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:
+    if kind == "read-now":
+        if not meters or file is not None:
+            raise click.UsageError("read-now needs --meter, and no --body")
+        return {"meters": list(meters)}
+    if meters:
+        raise click.UsageError(f"--meter belongs to read-now, not to {kind}")
+    try:
+        body = {} if file is None else json.load(file)
+    except ValueError as error:
+        raise ConfigError(f"--body: not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ConfigError("--body: expected a JSON object")
+    return body
+
+
 @portal.command("revoke-collector")
 @click.argument("collector")
 @click.option("--reason", required=True, help="Why; it goes to the audit log.")

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,15 @@ from django.db import InterfaceError, OperationalError, connection
 
 from domain.ids import PARTITIONS, CollectorId
 from portal.core.clock import now
-from portal.fleet import quotas
+from portal.fleet import commands, quotas
 from portal.fleet.broker import INGEST_NAME
 from portal.fleet.services import portal_signing_key
 from portal.ingest import letters
 from portal.ingest.apply import apply_batch
 from portal.ingest.fair_queue import FairQueue, Quota
+from portal.ingest.holes import due_asks
 from portal.ingest.session import Session
-from sync.topics import ack_topic, batch_filter, parse_batch_topic
+from sync.topics import ack_topic, batch_filter, command_topic, parse_batch_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
 _RECEIVE_LONGEST_S = 0.005
 _RETRY_FIRST_S, _RETRY_LONGEST_S = 0.2, 10.0
+_RESEND_EXPIRES = timedelta(hours=1)
 _FAULT_TRIES = 5
 _RACE_TRIES = 3
 
@@ -57,6 +60,7 @@ class Counters:
     unrecorded: int = 0
     faults: int = 0
     over_quota: int = 0
+    asked: int = 0
     database_retries: int = 0
 
     def line(self, *, connected: bool, waiting: int) -> str:
@@ -64,7 +68,8 @@ class Counters:
         return (
             f"ingest {'connected' if connected else 'not connected'}: {self.committed} committed, "
             f"{self.rejected} rejected, {self.refused} refused ({self.unrecorded} of them not written down), "
-            f"{self.faults} faults, {self.over_quota} over quota, {waiting} waiting, {self.database_retries} retries"
+            f"{self.faults} faults, {self.over_quota} over quota, {self.asked} asked for again, "
+            f"{waiting} waiting, {self.database_retries} retries"
         )
 
 
@@ -295,6 +300,22 @@ class Consumer:
                     collector, _Work(data, collector, connection=self._session.connection, letter=row.pk), len(data)
                 )
 
+    def send_commands(self) -> None:
+        """Publish what is due in the outbox."""
+        if not commands.waits():
+            return
+        for outgoing in commands.due_commands(now()):
+            self._session.publish(command_topic(outgoing.collector), outgoing.signed)
+
+    def ask_for_holes(self) -> None:
+        """Ask collectors for the batches that are missing here."""
+        moment = now()
+        for ask in due_asks(moment):
+            body = {"epoch": ask.epoch.hex(), "stream": int(ask.stream), "first": ask.first, "last": ask.last}
+            command = commands.fresh("resend", body, at=moment, expires_in=_RESEND_EXPIRES)
+            self._session.publish(command_topic(ask.collector_id), commands.signed(command, ask.collector_id))
+            self.counters.asked += 1
+
     def write_over_quota(self) -> None:
         """Write down which collectors sent too much, for staff to see."""
         counts, self._over_quota = self._over_quota, {}
@@ -344,6 +365,8 @@ def _chores(consumer: Consumer) -> tuple[_Chore, ...]:
         _Chore(every_s, run, consumer.away, time.monotonic() + first_s)
         for every_s, first_s, run in (
             (1.0, 0.0, consumer.take_letters),
+            (1.0, 0.5, consumer.send_commands),
+            (5.0, 5.0, consumer.ask_for_holes),
             (10.0, 10.0, consumer.write_over_quota),
             (60.0, 60.0, consumer.log_state),
         )

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Count, F, Q, Sum
+from django.utils.translation import gettext as _
 
 from portal.core.clock import now
 from portal.core.errors import Refused
@@ -155,23 +156,36 @@ def waiting_for_retry(limit: int = 8) -> list[RefusedBatch]:
 
 
 def taken(data: bytes, collector: str) -> None:
-    """A batch was committed: whatever was written down against its bytes leaves the list."""
+    """Forget whatever was written down against the bytes of a batch that has now been committed."""
     RefusedBatch.objects.filter(digest=hashlib.sha256(data).digest(), topic_collector=collector).delete()
 
 
+@transaction.atomic
 def refused_again(letter: int, refusal: Refusal | None, at: datetime) -> None:
-    """A letter was tried again and not taken: it stays under the reason of now."""
+    """Keep a letter that was tried again and not taken, under the reason of now."""
     row = RefusedBatch.objects.filter(pk=letter).first()
     if row is None:
         return
     if refusal is not None and refusal.reason != row.reason:
-        record_refusal(refusal)
-        RefusedBatch.objects.filter(
-            digest=row.digest, topic_collector=row.topic_collector, reason=refusal.reason[:40]
-        ).update(first_at=row.first_at, retried_at=at)
         row.delete()
+        record_refusal(refusal)
+        same = RefusedBatch.objects.filter(digest=row.digest, topic_collector=row.topic_collector)
+        same.filter(reason=refusal.reason[:40]).update(first_at=row.first_at, retried_at=at)
         return
     RefusedBatch.objects.filter(pk=letter).update(retry_asked_at=None, retried_at=at)
+
+
+def listed() -> QuerySet[RefusedBatch]:
+    """Return the letters that staff see, the newest first; without their bytes."""
+    rows = RefusedBatch.objects.filter(dismissed_at__isnull=True).defer("signed")
+    return rows.annotate(kept=Q(signed__isnull=False)).order_by("-last_at", "-pk")
+
+
+def reasons() -> list[tuple[str, int, int]]:
+    """Return (reason, letters, letters whose bytes are kept) of what is listed, the most frequent first."""
+    rows = RefusedBatch.objects.filter(dismissed_at__isnull=True).order_by()
+    counted = rows.values_list("reason").annotate(n=Count("pk"), kept=Count("pk", filter=Q(signed__isnull=False)))
+    return sorted(((reason, n, kept) for reason, n, kept in counted), key=lambda row: (-row[1], row[0]))
 
 
 def collectors_with_letters() -> frozenset[str]:
@@ -182,9 +196,11 @@ def collectors_with_letters() -> frozenset[str]:
 @transaction.atomic
 def ask_retry(letter: int, *, actor: User) -> None:
     """Have one letter tried again; ingest does it within seconds. raises Refused when its bytes are not kept."""
-    row = RefusedBatch.objects.select_for_update().filter(pk=letter).first()
-    if row is None or row.signed is None:
-        raise Refused("letter", "this batch is not here any more, or its bytes were not kept")
+    row = RefusedBatch.objects.select_for_update().filter(pk=letter, dismissed_at__isnull=True).first()
+    if row is None:
+        raise Refused("letter", _("This batch is not on the list any more."))
+    if row.signed is None:
+        raise Refused("letter", _("The bytes of this batch were not kept, so it cannot be tried again."))
     row.retry_asked_at = now()
     row.save(update_fields=["retry_asked_at"])
     audit("refused.retry", actor=actor, target=row, detail=_described(row))
@@ -193,7 +209,7 @@ def ask_retry(letter: int, *, actor: User) -> None:
 @transaction.atomic
 def ask_retry_all(reason: str, *, actor: User) -> int:
     """Have every letter with a reason tried again whose bytes are kept; return how many."""
-    rows = RefusedBatch.objects.filter(reason=reason, signed__isnull=False)
+    rows = RefusedBatch.objects.filter(reason=reason, signed__isnull=False, dismissed_at__isnull=True)
     asked = rows.update(retry_asked_at=now())
     audit("refused.retry-all", actor=actor, detail={"reason": reason, "batches": asked})
     return asked
@@ -201,12 +217,13 @@ def ask_retry_all(reason: str, *, actor: User) -> int:
 
 @transaction.atomic
 def dismiss(letter: int, *, actor: User) -> None:
-    """Take one letter off the list for good. A collector that still has the batch may send it again."""
-    row = RefusedBatch.objects.select_for_update().filter(pk=letter).first()
+    """Take one letter off the list and let its bytes go. A collector that still has the batch may send it again."""
+    row = RefusedBatch.objects.select_for_update().filter(pk=letter, dismissed_at__isnull=True).first()
     if row is None:
-        raise Refused("letter", "this batch is not here any more, or its bytes were not kept")
+        raise Refused("letter", _("This batch is not on the list any more."))
+    row.dismissed_at, row.signed, row.retry_asked_at = now(), None, None
+    row.save(update_fields=["dismissed_at", "signed", "retry_asked_at"])
     audit("refused.dismiss", actor=actor, target=row, detail=_described(row))
-    row.delete()
 
 
 def _described(row: RefusedBatch) -> dict[str, object]:

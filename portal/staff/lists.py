@@ -16,13 +16,12 @@ from domain.reading import ReadQuality
 from portal.core.clock import now
 from portal.core.models import AuditEntry
 from portal.customers.models import Occupancy, ServicePoint
-from portal.fleet.models import Collector
+from portal.fleet.models import Collector, CollectorCommand
 from portal.metering.models import (
     Installation,
     LeakCase,
     MeterEvent,
     MeterRegister,
-    RefusedBatch,
     RegisterState,
     StoredBatch,
 )
@@ -30,6 +29,7 @@ from portal.staff.listing import Cell, Listing, count, page_of, when
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from django.db.models import QuerySet
 
@@ -79,6 +79,8 @@ def _collector_state(row: Collector, *, quiet: bool) -> Cell:
         return Cell(_("revoked"), "bad")
     if row.enrolled_at is None:
         return Cell(_("not enrolled yet"), "warn")
+    if row.over_quota_at is not None and now() - row.over_quota_at < QUIET_AFTER:
+        return Cell(_("sends more than can be taken in"), "bad")
     return Cell(_("quiet"), "warn") if quiet else Cell(_("sending"), "good")
 
 
@@ -217,31 +219,39 @@ def batches(search: str, page: int) -> Listing:
     )
 
 
-def refused(search: str, page: int) -> Listing:
-    """List refused batches with their reasons, newest first."""
-    found = RefusedBatch.objects.order_by("-last_at", "-pk")
+def commands(search: str, page: int) -> Listing:
+    """List commands to collectors, newest first: what waits, what was done, what expired."""
+    found = CollectorCommand.objects.select_related("collector", "actor").order_by("-pk")
     if search:
-        found = found.filter(Q(topic_collector__icontains=search) | Q(reason__icontains=search))
+        found = found.filter(Q(collector__collector_id__icontains=search) | Q(kind__icontains=search))
     rows, more = page_of(found, page)
+    moment = now()
     return Listing(
-        _("Refused batches"),
-        (_("Reason"), _("Came as"), _("First"), _("Last"), _("Times"), _("Bytes"), _("SHA-256")),
+        _("Commands"),
+        (_("Collector"), _("Command"), _("Given by"), _("Given"), _("Expires"), _("Sent"), _("State"), _("Result")),
         tuple(
             (
-                Cell(row.reason, "bad"),
-                Cell(row.topic_collector, "code"),
-                when(row.first_at),
-                when(row.last_at),
+                Cell(row.collector.collector_id, "code"),
+                Cell(row.kind, "code"),
+                Cell(row.actor.email if row.actor else row.label),
+                when(row.created_at),
+                when(row.expires_at),
                 count(row.times),
-                count(row.size_bytes),
-                Cell(bytes(row.digest).hex()[:16], "code"),
+                _command_state(row, moment),
+                Cell(row.result),
             )
             for row in rows
         ),
-        _("Nothing was refused."),
+        _("No command has been given yet."),
         page,
         more,
     )
+
+
+def _command_state(row: CollectorCommand, moment: datetime) -> Cell:
+    if row.done_at is not None:
+        return Cell(_("done"), "good") if row.result == "ok" else Cell(_("failed"), "bad")
+    return Cell(_("expired"), "bad") if row.expires_at <= moment else Cell(_("waiting"), "warn")
 
 
 def leaks(search: str, page: int) -> Listing:
@@ -340,7 +350,7 @@ LISTS: dict[str, Callable[[str, int], Listing]] = {
     "meters": meters,
     "places": places,
     "batches": batches,
-    "refused": refused,
+    "commands": commands,
     "leaks": leaks,
     "events": events,
     "audit": audit_entries,

@@ -30,6 +30,7 @@ TABS = (
     ("places", gettext_lazy("Places")),
     ("batches", gettext_lazy("Batches")),
     ("refused", gettext_lazy("Refused")),
+    ("commands", gettext_lazy("Commands")),
     ("leaks", gettext_lazy("Leaks")),
     ("events", gettext_lazy("Events")),
     ("audit", gettext_lazy("Audit log")),
