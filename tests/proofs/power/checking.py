@@ -91,7 +91,10 @@ def digest_of(tree: Tree) -> bytes:
 def clear(root: Path) -> None:
     """Empty the folder."""
     for entry in root.iterdir():
-        shutil.rmtree(entry)
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def check(root: Path, promises: Promises, scene: Scene, found: Found) -> None:

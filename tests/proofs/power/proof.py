@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.proofs.power import choice
-from tests.proofs.power.checking import Found, Violation, check, clear, digest_of, materialise
+from tests.proofs.power.checking import Found, Violation, clear, digest_of, materialise
 from tests.proofs.power.disk import Disk
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Proof:
         self.result.states = len(self._contents)
         self.result.by_scene[recording.name] += 1
         try:
-            check(self.folder, promises, recording.scene, self.result.found)
+            recording.check(self.folder, promises, self.result.found)
         except Violation as violation:
             self.result.violations.append((state, str(violation)))
             if self.result.first_after is None:

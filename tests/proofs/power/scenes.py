@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from domain.reading import EventKind
 from sync.signing import batch_encoder
 from tests.buffer.conftest import COLLECTOR, event, reads
 from tests.proofs.power.calls import record
-from tests.proofs.power.checking import Scene
+from tests.proofs.power.checking import Found, Scene, check
 from tests.proofs.power.promises import Promises, promises_of
 from tests.proofs.power.telling import KEY, MAX_BYTES, START
 
@@ -37,7 +37,11 @@ class Recording:
     initial: dict[str, bytes | None]
     calls: list[Call]
     promises: Promises
-    scene: Scene
+    scene: Scene = field(default_factory=Scene)
+
+    def check(self, root: Path, promises: Promises, found: Found) -> None:
+        """Open the store of one state and check it; raises Violation."""
+        check(root, promises, self.scene, found)
 
     @cached_property
     def shape(self) -> str:
