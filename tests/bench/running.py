@@ -11,6 +11,7 @@ from domain.ids import RegisterId
 from domain.reading import StoredRead
 from gateway.config import PortalConfig
 from sync.signing import SigningKey
+from tests.bench import polling
 from tests.bench.measure import cpu_s, median, proc_bytes, rounded, say
 from tests.broker import Broker, Pki
 from tests.gateway.street import Gateway, Street, until
@@ -51,6 +52,7 @@ def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
         f"of the meters have two registers), median of {windows} windows of {window_s:g} s",
         "budget_mib": BUDGET_MIB,
         **figures,
+        "rates": polling.run(folder / "rates", quick=quick),
     }
 
 

@@ -125,7 +125,12 @@ def test_without_postgresql_one_line_says_so(tmp_path: Path, monkeypatch: pytest
 
 def test_gateway_figures(tmp_path: Path) -> None:
     figures = running.run(tmp_path, quick=True)
+    rates = figures.pop("rates")
     assert positive(figures)
+    row = rates["1000"]
+    assert (row["lost"], row["twice"]) == (0, 0)
+    assert positive({name: value for name, value in row.items() if name not in ("lost", "twice")})
+    assert f"| 1,000 a second | {row['cpu_ms_per_read']:,} |" in page.rates_table(rates)
     assert figures["resident_mib"] <= figures["peak_resident_mib"]
     assert figures["meters_read_per_s"] <= figures["register_reads_per_s"]
 
