@@ -20,6 +20,7 @@ from headwater.simulate.ledger import key_of
 from headwater.simulate.machine import MachineClock
 from headwater.simulate.world import SimulatedCrash
 from sync.outbound import UplinkPlan
+from sync.resends import PAGE_BATCHES
 from sync.sender import Sender
 
 if TYPE_CHECKING:
@@ -374,8 +375,10 @@ class Node:
         return self.disk.life.connections[-1]
 
     def _check_published(self, batch_id: Any, data: bytes) -> None:
-        kept = self.database.execute("SELECT 1 FROM batch_bytes WHERE data = ?", (data,)).fetchone()
-        if kept is None:
+        # A resend may come from memory after an acknowledged batch made room on a full disk.
+        if (self.incarnation, batch_id) not in self.ledger.published and not self.database.execute(
+            "SELECT 1 FROM batch_bytes WHERE data = ?", (data,)
+        ).fetchone():
             raise self.world.fail(f"{self.name}: {batch_id} is published before its bytes are committed")
         self.ledger.note_published(self.incarnation, batch_id, data)
 
@@ -390,28 +393,33 @@ class Node:
         waiting = len(self.window._reads) + len(self.window._events)
         if waiting > READS_MAX:
             raise self.world.fail(f"{self.name}: {waiting} reads wait in memory")
-        if self.sender.in_flight > 2 * self.profile.window:
+        if self.sender.in_flight > 3 * self.profile.window + PAGE_BATCHES:
             raise self.world.fail(f"{self.name}: {self.sender.in_flight} batches on their way")
 
-    def holdings(self) -> set[ItemKey]:
-        """Return every item that the store has, as a row or inside a batch."""
-        return holdings(self.database, self.ledger)
+    def holdings(self, *, sendable: bool = False) -> set[ItemKey]:
+        """Return every item that the store has, as a row or inside a batch; see `holdings`."""
+        return holdings(self.database, self.ledger, sendable=sendable)
 
 
 def _configure(text: str, nonce: str, try_s: int, done: Callable[[str], None]) -> None:
     done("not simulated")
 
 
-def holdings(database: Any, ledger: Ledger) -> set[ItemKey]:
-    """Return every item of a store, as a row or inside a batch."""
-    held: set[ItemKey] = set(
-        database.execute(
-            "SELECT meter_id, register_id, read_at_us, raw_count FROM read JOIN register ON register.ref = read.register"
-        )
-    )
-    held.update(row[0] for row in database.execute("SELECT event_id FROM event"))
+_READS = """SELECT meter_id, register_id, read_at_us, raw_count
+    FROM read JOIN register ON register.ref = read.register"""
+
+
+def holdings(database: Any, ledger: Ledger, *, sendable: bool = False) -> set[ItemKey]:
+    """Return every item of a store, as a row or inside a batch.
+
+    sendable  leaves out rows that are only kept for the technician's page: the batch that carried them is gone.
+    """
+    held: set[ItemKey] = set()
     for (digest,) in database.execute("SELECT hash FROM batch WHERE state < 3"):
         held.update(ledger.contents.get(digest, ()))
+    for stream, through in database.execute("SELECT stream, sealed_through FROM stream").fetchall():
+        after = (through if sendable else 0, stream)
+        held.update(database.execute(f"{_READS} WHERE append_seq > ? AND (flags & 16) / 16 = ?", after))
+        of_stream = database.execute("SELECT event_id FROM event WHERE append_seq > ? AND urgent = ?", after)
+        held.update(row[0] for row in of_stream)
     return held
-
-

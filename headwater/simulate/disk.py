@@ -110,6 +110,7 @@ class Disk:
         self.died_at = ""
         self._lives = 0
         self._dead: list[Life] = []
+        self._imaged = 0
         self._images: list[tuple[float, Path]] = []
         self.life = self._new_life()
         self.life.folder.mkdir()
@@ -172,7 +173,8 @@ class Disk:
 
     def take_image(self) -> None:
         """Copy the disk as it is now, for later."""
-        image = self._root / f"{self._name}-image-{len(self._images)}"
+        self._imaged += 1
+        image = self._root / f"{self._name}-image-{self._imaged}"
         copy_folder(self.folder, image)
         self._images.append((self._world.now_s, image))
 

@@ -150,7 +150,9 @@ class Disturbances:
         if taken_s is None:
             return
         node.incarnation += witness
-        self._world.note(f"{node.name}: disk of {taken_s:.0f} s is back, {'with' if witness else 'without'} its witness")
+        self._world.note(
+            f"{node.name}: disk of {taken_s:.0f} s is back, {'with' if witness else 'without'} its witness"
+        )
         node.on_start.append(lambda: self._account(node, before))
 
     def _account(self, node: Node, before: set[object]) -> None:
@@ -176,10 +178,7 @@ class Disturbances:
             self._broker.redeliver()
 
     def _portal_restore(self, node: Node) -> None:
-        held = set().union(
-            *(each.holdings() if each.running else self._scenario.files_of(each) for each in self._scenario.nodes)
-        )
-        self._portal.restore(held)
+        self._portal.restore(self._scenario.sendable())
         self._broker.redeliver()
 
     def _fold(self, node: Node) -> None:

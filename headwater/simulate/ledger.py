@@ -35,6 +35,7 @@ class Ledger:
     appended   items whose append returned, by the collector that has them.
     perhaps    items in an append that a crash cut short: stored or not.
     contents   of every batch that was made, by its hash.
+    identities of every batch that was published, by its hash.
     published  the bytes of an identity, by (incarnation of the disk, identity).
     committed  hashes that the portal has ever committed.
     at_portal  hash by identity, as the portal has it now.
@@ -47,6 +48,7 @@ class Ledger:
     perhaps: dict[ItemKey, str] = field(default_factory=dict)
     contents: dict[bytes, tuple[ItemKey, ...]] = field(default_factory=dict)
     published: dict[tuple[int, BatchId], bytes] = field(default_factory=dict)
+    identities: dict[bytes, BatchId] = field(default_factory=dict)
     committed: set[bytes] = field(default_factory=set)
     at_portal: dict[tuple[bytes, int, int], bytes] = field(default_factory=dict)
     destroyed: set[ItemKey] = field(default_factory=set)
@@ -77,13 +79,16 @@ class Ledger:
 
     def note_published(self, incarnation: int, batch_id: BatchId, data: bytes) -> None:
         """Compare what is published with what was published under this identity before."""
+        self.identities[hashlib.sha256(data).digest()] = batch_id
         if self.published.setdefault((incarnation, batch_id), data) != data:
             raise self.world.fail(f"batch {batch_id} was published with other bytes than before")
 
     def check_settled(self, collector: str, digest: bytes) -> None:
         """Compare what a store settled with what the portal committed."""
         if digest not in self.committed:
-            raise self.world.fail(f"{collector}: a batch was settled that the portal never committed: {digest.hex()[:16]}")
+            raise self.world.fail(
+                f"{collector}: a batch was settled that the portal never committed: {digest.hex()[:16]}"
+            )
 
     # The portal
 
@@ -113,6 +118,16 @@ class Ledger:
         gone = before - self.items_at_portal() - at_collectors
         self.destroyed |= gone
         return len(gone)
+
+    def note_reported_gone(self, spans: Iterable[tuple[bytes, int, int, int]], at_collectors: set[ItemKey]) -> None:
+        """Take note of batches that collectors no longer have and say so, (epoch, stream, first, last).
+
+        A full disk drops what was acknowledged, and after that a portal was put back from a backup.
+        """
+        told = {(epoch, stream, sequence) for epoch, stream, *span in spans for sequence in range(span[0], span[1] + 1)}
+        for digest, batch_id in self.identities.items():
+            if (batch_id.epoch, int(batch_id.stream), batch_id.sequence) in told and digest in self.committed:
+                self.destroyed |= set(self.contents[digest]) - at_collectors - self.items_at_portal()
 
     # The end
 

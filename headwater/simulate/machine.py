@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import pkgutil
 import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -115,7 +115,7 @@ def simulated_machine(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(sites: list[tuple[str, str, Any]]) -> Iterator[None]:
-    """Set (module, name) to something else while the body runs."""
+    """Set (dotted name of a module or class, name) to something else while the body runs."""
     kept = [(module, name, getattr(module, name)) for module, name in _resolved(sites)]
     for (module, name, _), (_, _, stand_in) in zip(kept, sites, strict=True):
         setattr(module, name, stand_in)
@@ -127,4 +127,4 @@ def replaced(sites: list[tuple[str, str, Any]]) -> Iterator[None]:
 
 
 def _resolved(sites: list[tuple[str, str, Any]]) -> list[tuple[Any, str]]:
-    return [(importlib.import_module(module), name) for module, name, _ in sites]
+    return [(pkgutil.resolve_name(module), name) for module, name, _ in sites]

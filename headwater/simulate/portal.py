@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, connection, connections
 
 from buffer.rows import to_us
+from domain.reading import EventKind
 from headwater.simulate.keys import portal_key
 from headwater.simulate.world import SimulatedCrash
 from portal.ingest import apply, holes
@@ -47,6 +48,7 @@ class Portal:
         self.up = True
         self.crash_in: int | None = None
         self.backups: list[Path] = []
+        self._looking = False
         self.refusals: Counter[str] = Counter()
         shutil.copyfile(site.template, site.database)
         self._connect()
@@ -79,8 +81,17 @@ class Portal:
         self._point("before a statement")
         return execute(sql, params, many, context)
 
+    @contextlib.contextmanager
+    def _unharmed(self) -> Iterator[None]:
+        """Look at the database without dying of it."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking = False
+
     def _point(self, what: str) -> None:
-        if self.crash_in is not None:
+        if self.crash_in is not None and not self._looking:
             self.crash_in -= 1
             if self.crash_in <= 0:
                 self.crash_in = None
@@ -201,19 +212,30 @@ class Portal:
 
     def reads(self) -> Counter[ItemKey]:
         """Return every read that the portal holds, by what names it."""
-        return Counter(
-            (read["meter"], read["register"], to_us(datetime.fromisoformat(read["read_at"])), read["count"])
-            for read in held_reads()
-        )
+        with self._unharmed():
+            return Counter(
+                (read["meter"], read["register"], to_us(datetime.fromisoformat(read["read_at"])), read["count"])
+                for read in held_reads()
+            )
 
     def events(self) -> dict[str, str]:
         """Return the kind of every event that the portal holds, by its id."""
-        return dict(MeterEvent.objects.values_list("event_id", "kind"))
+        with self._unharmed():
+            return dict(MeterEvent.objects.values_list("event_id", "kind"))
+
+    def reported_gone(self) -> list[tuple[bytes, int, int, int]]:
+        """Return (epoch, stream, first, last) of the batches that collectors said they no longer have."""
+        details = MeterEvent.objects.filter(kind=EventKind.BATCHES_GONE.value).values_list("detail", flat=True)
+        return [(bytes.fromhex(d["epoch"]), d["stream"], d["first"], d["last"]) for d in details]
 
     def fold(self, ahead: timedelta = timedelta(0)) -> None:
         """Fold the days that are over; no read may change by it."""
         before = self.reads()
-        folded = fold_closed_days(self.world.true_time() + ahead, grace=timedelta(0))
+        try:
+            folded = fold_closed_days(self.world.true_time() + ahead, grace=timedelta(0))
+        except SimulatedCrash as crash:
+            self.crash(str(crash))
+            folded = 0
         self.world.note(f"portal folds {folded} reads")
         if self.reads() != before:
             raise self.world.fail("folding changed the reads")

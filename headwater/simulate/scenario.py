@@ -176,7 +176,11 @@ class Scenario:
         reads = self.portal.reads()
         self.ledger.check_reads(reads)
         reads.update(list(self.portal.events()))
-        if missing := self.ledger.missing(reads):
+        missing = self.ledger.missing(reads)
+        if missing and (gone := self.portal.reported_gone()):
+            self.ledger.note_reported_gone(gone, self.sendable())
+            missing = self.ledger.missing(reads)
+        if missing:
             return f"{len(missing)} items are not at the portal: {missing[:4]}"
         return ""
 
@@ -211,7 +215,16 @@ class Scenario:
             if usage != dial or volumes[meter] != (dial, 0):
                 raise self.world.fail(f"{meter}: the dial moved {dial}, usage is {usage}, folded {volumes[meter]}")
 
-    def files_of(self, node: collector.Node) -> set[ItemKey]:
+    def sendable(self) -> set[ItemKey]:
+        """Return what collectors can send, now or when the portal asks."""
+        return set().union(
+            *(
+                node.holdings(sendable=True) if node.running else self.files_of(node, sendable=True)
+                for node in self.nodes
+            )
+        )
+
+    def files_of(self, node: collector.Node, *, sendable: bool = False) -> set[ItemKey]:
         """Return what the disk of a collector holds that does not run."""
         copy = self.root / f"{node.name}-look"
         copy_folder(node.disk.folder, copy)
@@ -219,7 +232,7 @@ class Scenario:
             if not (copy / STORE).exists():
                 return set()
             with contextlib.closing(sqlite3.connect(copy / STORE)) as database:
-                return collector.holdings(database, self.ledger)
+                return collector.holdings(database, self.ledger, sendable=sendable)
         except sqlite3.Error:
             return set()  # an empty file: it died before its first table
         finally:
