@@ -154,12 +154,25 @@ class _Clocks:
 
     def __init__(self) -> None:
         self.table: dict[_ClockKey, tuple[int, int]] = {}
+        self._before: ClockState | None = None
+        self._place = (0, 0)
 
     def place(self, clock: ClockState, at_us: int) -> tuple[int, int, int]:
         """Return (index, microseconds beyond the context's offset, nanoseconds below the microsecond)."""
-        us, ns = divmod(col.integer(clock.monotonic_ns, 0, col.LIMIT), 1000)
-        key = (col.octets(clock.boot_id, 16), clock.synchronised, clock.synced_since)
-        index, offset = self.table.setdefault(key, (len(self.table), at_us - us))
+        monotonic_ns, before = clock.monotonic_ns, self._before
+        us, ns = divmod(
+            monotonic_ns if 0 <= monotonic_ns < col.LIMIT else col.integer(monotonic_ns, 0, col.LIMIT), 1000
+        )
+        # The context is that of the read before nearly always.
+        if (
+            before is None
+            or clock.boot_id != before.boot_id
+            or clock.synchronised is not before.synchronised
+            or (clock.synced_since is not before.synced_since and clock.synced_since != before.synced_since)
+        ):
+            key = (col.octets(clock.boot_id, 16), clock.synchronised, clock.synced_since)
+            self._place, self._before = self.table.setdefault(key, (len(self.table), at_us - us)), clock
+        index, offset = self._place
         return index, us - at_us + offset, ns
 
     def rows(self) -> list[list[Any]]:
@@ -172,8 +185,7 @@ class _Clocks:
 
 def _pack_reads(reads: Sequence[RegisterRead], clocks: _Clocks) -> tuple[list[Any], dict[int, Any]]:
     """Return the table of registers and the columns of the reads, all but append_seq."""
-    registers: dict[Register, int] = {}
-    indices = [registers.setdefault(read.register, len(registers)) for read in reads]
+    registers, indices = _table_of([read.register for read in reads])
     first_counts, count_deltas = _split_counts(indices, [read.raw_count for read in reads])
     at_us = [col.microseconds(read.read_at) for read in reads]
     places = [clocks.place(read.clock, us) for read, us in zip(reads, at_us, strict=True)]
@@ -197,7 +209,20 @@ def _pack_reads(reads: Sequence[RegisterRead], clocks: _Clocks) -> tuple[list[An
         13: col.pack([int(read.flags) for read in reads]),
     }
     # What is zero throughout is left out: most batches have plain measured reads of one clock context.
-    return _pack_registers(list(registers)), {k: v for k, v in written.items() if v != ABSENT.get(k, ...)}
+    return _pack_registers(registers), {k: v for k, v in written.items() if v != ABSENT.get(k, ...)}
+
+
+def _table_of(registers: Sequence[Register]) -> tuple[list[Register], list[int]]:
+    """Return the different registers in order of first use, and the place of each; one object is looked up once."""
+    table: dict[Register, int] = {}
+    seen: dict[int, int] = {}
+    indices = []
+    for register in registers:
+        index = seen.get(id(register))
+        if index is None:
+            index = seen[id(register)] = table.setdefault(register, len(table))
+        indices.append(index)
+    return list(table), indices
 
 
 def _turns(indices: Sequence[int], registers: int) -> list[int]:
