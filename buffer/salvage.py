@@ -1,5 +1,7 @@
 """What can be saved of a damaged store: read around the damage, into a new file, and set the old one aside.
 
+What no query reaches, because the first page or an inner one is gone, is looked for page by page (buffer/leaves.py).
+
 Sealed batches carry their own proof: one whose bytes still have their hash is carried over as it is and keeps its
 identity, whatever happened to the rows. Rows that are in no such batch are carried over as unsent, with their
 append_seq and everything else as it was. The damaged file is renamed, never changed and never deleted.
@@ -16,6 +18,7 @@ from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from buffer import leaves
 from buffer.database import connect, sidecar
 from buffer.errors import UNREADABLE
 from buffer.folder import sync_folder
@@ -182,7 +185,9 @@ def _carry_over(damaged: Path, half: Path, result: Salvaged, factory: type[sqlit
             # A damaged line of the schema then costs its own table alone, and not all of them.
             old.execute("PRAGMA writable_schema=ON")
             new.execute("BEGIN")
-            _Carrier(old, new, result).run()
+            carrier = _Carrier(damaged, old, new, result)
+            with contextlib.closing(carrier):
+                carrier.run()
             new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -190,9 +195,16 @@ def _carry_over(damaged: Path, half: Path, result: Salvaged, factory: type[sqlit
 class _Carrier:
     """Carries what is readable from one connection to another."""
 
-    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, result: Salvaged) -> None:
-        self.old, self.new, self.result = old, new, result
+    def __init__(self, path: Path, old: sqlite3.Connection, new: sqlite3.Connection, result: Salvaged) -> None:
+        self.path, self.old, self.new, self.result = path, old, new, result
         self.covered: dict[int, list[tuple[int, int]]] = {int(stream): [] for stream in Stream}
+        self._found: sqlite3.Connection | None = None
+        self._looked = False
+
+    def close(self) -> None:
+        """Let go of what was found page by page."""
+        if self._found is not None:
+            self._found.close()
 
     def run(self) -> None:
         """Carry the small tables, the batches, then every row that is in none of them."""
@@ -221,11 +233,14 @@ class _Carrier:
             self.old.execute(f"EXPLAIN {query}", (0, 0, 0))
         except UNREADABLE:  # what cannot even be compiled has no table to read from
             self.result.lost += 1
+            yield from self._by_page(table, columns, 0, _HIGHEST_KEY)
             return
         try:
             highest = self.old.execute(f"SELECT MAX({key}) FROM {table} NOT INDEXED").fetchone()[0] or 0  # noqa: S608
         except UNREADABLE as error:
             if _is_hopeless(error):
+                self.result.lost += 1
+                yield from self._by_page(table, columns, 0, _HIGHEST_KEY)
                 return
             highest = _HIGHEST_KEY
         ranges, probes, most = [(0, highest)], 0, _MOST_PROBES
@@ -235,10 +250,13 @@ class _Carrier:
                 rows = self.old.execute(query, (low, high, _ROWS_AT_ONCE)).fetchall()
             except UNREADABLE as error:
                 if _is_hopeless(error):
+                    self.result.lost += 1
+                    yield from self._by_page(table, columns, low, _HIGHEST_KEY)
                     return
                 probes += 1
                 if low == high or probes > most:
                     self.result.lost += 1
+                    yield from self._by_page(table, columns, low, high)
                 else:
                     middle = (low + high) // 2
                     ranges += [(middle + 1, high), (low, middle)]
@@ -247,6 +265,20 @@ class _Carrier:
             yield from rows
             if len(rows) == _ROWS_AT_ONCE:
                 ranges.append((rows[-1][0] + 1, high))
+
+    def _by_page(self, table: str, columns: str, low: int, high: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a range of keys that no query reaches, from whatever leaf pages there are."""
+        if not self._looked:
+            self._looked = True
+            # Without room for what is found, what queries reach is still carried over.
+            with contextlib.suppress(*UNREADABLE, OSError):
+                self._found = leaves.recovered(self.path)
+        if self._found is not None:
+            key = columns.split(",")[0]
+            yield from self._found.execute(
+                f"SELECT {columns} FROM {table} WHERE {key} BETWEEN ? AND ? ORDER BY {key}",  # noqa: S608
+                (low, high),
+            )
 
     def _copy(self, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
         marks = ", ".join("?" * len(columns.split(",")))
@@ -298,7 +330,7 @@ class _Carrier:
         try:
             row = self.old.execute("SELECT data FROM batch_bytes NOT INDEXED WHERE ref = ?", (ref,)).fetchone()
         except UNREADABLE:
-            return None
+            row = next(self._by_page("batch_bytes", "ref, data", ref, ref), (ref, None))[1:]
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     def _carry_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buffer import salvage
+from buffer import leaves, salvage
 from buffer.database import sidecar
 from buffer.errors import StoreDamaged
 from buffer.store import Store
 from domain.ids import Stream
 from domain.reading import EventKind, StoredEvent, StoredRead
-from tests.buffer.conftest import COLLECTOR, encode, event, read, reads
+from tests.buffer.conftest import COLLECTOR, encode, event, fat, read, reads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +62,8 @@ def drained(store: Store) -> list[dict[str, object]]:
 
 
 def test_a_damaged_header_loses_nothing_that_can_be_read(path: Path, clock: ManualClock) -> None:
-    """The first page is destroyed: SQLite sees no database at all, so all that is left is to go on."""
-    filled(path, clock)
+    """The first page is destroyed: SQLite sees no database at all, and every row is found by its page."""
+    _, sealed = filled(path, clock)
     with path.open("r+b") as file:
         file.write(b"\xff" * 100)
     before = path.read_bytes()
@@ -71,8 +72,55 @@ def test_a_damaged_header_loses_nothing_that_can_be_read(path: Path, clock: Manu
         assert aside.read_bytes() == before, "the damaged file was changed"
         assert store.append(reads(5000, 1)) != [None]
         assert store.status().epoch_why == "salvaged"
-        first = drained(store)[0]
-        assert first["lasts"] == [3, 0], "the witness knows what the file could not tell"
+        batches = drained(store)
+        assert batches[0]["lasts"] == [3, 0], "the witness knows what the file could not tell"
+        sent = {seq for batch in batches for seq in batch["reads"]}  # type: ignore[attr-defined]
+        assert set(range(1501, 3001)) <= sent, "unsent reads are gone"
+        assert store.unacked(Stream.BULK)[:1] == [sealed[2]]
+
+
+@pytest.mark.parametrize("table", ["read", "batch_bytes", "register", "sqlite_master"])
+def test_without_the_first_page_of_a_table_its_rows_are_found(path: Path, clock: ManualClock, table: str) -> None:
+    """The page from which all others of a table hang; and long events, whose text lies on pages of its own."""
+    _, sealed = filled(path, clock)
+    with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
+        store.append([], fat(0, 3))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone() or (1,)
+    with path.open("r+b") as file:
+        file.seek(4096 * (root[0] - 1))
+        file.write(b"\x5a" * 4096)
+    with Store.open(path, clock=clock) as store:
+        told = salvage_event(store).detail
+        events = {item.event.event_id for item in store.items_since(0, limit=10**6) if isinstance(item, StoredEvent)}
+        assert {"kept", "fat-0", "fat-1", "fat-2"} <= events
+        waiting = store.unacked(Stream.BULK)
+        sent = {seq for batch in drained(store) for seq in batch["reads"]}  # type: ignore[attr-defined]
+        if table == "register":
+            assert told["reads"] == 0, "a read of an unknown register means nothing"
+            return
+        carried = {seq for batch in waiting for seq in json.loads(batch.data)["reads"]}
+        assert set(range(1001, 3001)) <= sent | carried | set(json.loads(sealed[1].data)["reads"])
+        assert sent.isdisjoint(carried)
+
+
+def test_what_stands_in_the_log_alone_is_found_too(path: Path, clock: ManualClock, tmp_path: Path) -> None:
+    """A kill leaves the newest reads in the log; then the first page of the file goes."""
+    store = Store.open(path, clock=clock, max_bytes=SMALL_BYTES)
+    store.append(reads(0, 100))
+    store._database.fold_log()
+    store.append(reads(100, 5))
+    killed = tmp_path / "killed" / "store.db"
+    killed.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{killed}{suffix}")
+    store.close()
+    with killed.open("r+b") as file:
+        file.write(b"\x5a" * 4096)
+    rows = {row[0] for table, row in leaves.rows_of(killed) if table == "read"}
+    assert rows == set(range(1, 106))
+    with Store.open(killed, clock=clock) as store:
+        assert sum(isinstance(item, StoredRead) for item in store.items_since(0, limit=1000)) == 105
 
 
 @pytest.mark.parametrize("seed", range(6))
