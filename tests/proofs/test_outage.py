@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,29 +14,41 @@ from tests.proofs.outage import page, table
 from tests.proofs.outage.account import account
 from tests.proofs.outage.bank import RECORD, CountingUnits, ReplyJournal, served
 from tests.proofs.outage.plan import BY_NAME, CELLS
-from tests.proofs.outage.rig import ROOT, Filler
+from tests.proofs.outage.rig import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCALE = "0.05"
 needs_mosquitto = pytest.mark.skipif(mosquitto() is None, reason="required-mosquitto: apt-get install mosquitto")
 
 
-def proof(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run the program; return its exit code and its JSON."""
-    command = [sys.executable, "-m", "tests.proofs.outage", "--no-peer", "--json", "--seconds-scale", SCALE, *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False, env=environment
-    )  # fmt: skip
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def proofs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Exit code and JSON of two short runs, side by side: one as it is, one with a fault planted."""
+    runs = {"as it is": ["--cells", "cut-kill"], "drop-read": ["--cells", "stop", "--sabotage", "drop-read"]}
+    command = [sys.executable, "-m", "tests.proofs.outage", "--no-peer", "--json", "--seconds-scale", "0.05"]
+    started = {}
+    for name, arguments in runs.items():
+        kept = ["--dir", str(tmp_path_factory.mktemp("outage"))]
+        started[name] = subprocess.Popen(
+            [*command, *arguments, *kept], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    found = {}
+    try:
+        for name, program in started.items():
+            printed, said = program.communicate(timeout=240)
+            assert printed, said
+            found[name] = program.returncode, json.loads(printed)
+    finally:
+        for program in started.values():
+            program.terminate()
+            program.communicate()
+    return found
 
 
 @needs_mosquitto
-def test_a_dead_link_a_fresh_broker_and_a_kill_lose_nothing() -> None:
-    code, figures = proof("--cells", "cut-kill")
+def test_a_dead_link_a_fresh_broker_and_a_kill_lose_nothing(proofs: dict[str, tuple[int, dict[str, Any]]]) -> None:
+    code, figures = proofs["as it is"]
     (row,) = figures["rows"]
     assert "error" not in row, row
     assert (row["lost"], row["lost_by_count"], row["double"], row["altered"]) == (0, 0, 0, 0), row
@@ -47,8 +58,8 @@ def test_a_dead_link_a_fresh_broker_and_a_kill_lose_nothing() -> None:
 
 
 @needs_mosquitto
-def test_a_store_that_drops_one_read_is_found() -> None:
-    code, figures = proof("--cells", "stop", "--sabotage", "drop-read")
+def test_a_store_that_drops_one_read_is_found(proofs: dict[str, tuple[int, dict[str, Any]]]) -> None:
+    code, figures = proofs["drop-read"]
     (row,) = figures["rows"]
     assert "error" not in row, row
     assert row["lost_by_count"] == 1, row
@@ -104,14 +115,6 @@ def test_the_bank_counts_each_read_of_a_total_and_nothing_else(tmp_path: Path) -
     journal.close()
     assert served(tmp_path / "served.bin") == {(102, 1): now.timestamp(), (102, 2): now.timestamp()}
     assert (tmp_path / "served.bin").stat().st_size == 2 * RECORD.size
-
-
-def test_a_filler_gives_back_what_it_took(tmp_path: Path) -> None:
-    filler = Filler(tmp_path)
-    (tmp_path / "filler").write_bytes(b"x")
-    filler.remove()
-    filler.remove()
-    assert not list(tmp_path.iterdir())
 
 
 def test_tables_and_page_show_every_cell_and_why_one_did_not_run() -> None:

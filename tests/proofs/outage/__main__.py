@@ -24,7 +24,7 @@ from headwater.demo.sabotage import KINDS
 from tests.bench.measure import machine, rounded
 from tests.proofs.outage import page, table
 from tests.proofs.outage.cell import ROW
-from tests.proofs.outage.ours import database_of
+from tests.proofs.outage.ours import make_portal
 from tests.proofs.outage.peer_environment import PeerMissing, python_of_peer
 from tests.proofs.outage.plan import (
     BY_NAME,
@@ -41,6 +41,7 @@ from tests.proofs.outage.rig import ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MADE_PORTAL = "portal"
 _LONGEST_S = 900.0
 _QUICK_SCALE = 0.25
 
@@ -92,9 +93,11 @@ def main(arguments: Sequence[str]) -> int:
         "seconds_scale": scale,
         "window_s": COMMIT_WINDOW_S,
         "slack_s": COMMIT_SLACK_S,
-        "database": "PostgreSQL" if asked.postgres else database_of(None),
+        "database": "PostgreSQL" if asked.postgres else "SQLite",
         "peer": peer,
     }
+    if asked.headwater and not asked.postgres:
+        make_portal(folder / MADE_PORTAL)
     rows = run(jobs, side_by_side=asked.jobs)
     figures |= {"rows": rows, "beside": table.beside(rows), "took_s": rounded(time.monotonic() - began_s)}
     good = all(row.get("flawless") for row in rows if row["side"] == "headwater")
@@ -139,7 +142,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _jobs(cell: Cell, folder: Path, asked: argparse.Namespace, scale: float, python: Path | None) -> list[Job]:
     jobs = []
     if asked.headwater:
-        extra = ["--postgres"] if asked.postgres else []
+        extra = ["--postgres"] if asked.postgres else ["--made-portal", str(folder / MADE_PORTAL)]
         extra += ["--sabotage", asked.sabotage] if asked.sabotage else []
         jobs.append(_job(cell, "headwater", None, folder, scale, extra))
     if python is not None and cell.peer:
@@ -197,8 +200,8 @@ def _row(job: Job) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads((job.folder / ROW).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        said = tail(job.child.log, 1) or f"it ended with {job.child.exit_code}"
-        return {"side": job.side, "storage": job.storage, "cell": job.cell.name, "error": said[:200]}
+        said = [line for line in tail(job.child.log).splitlines() if line.strip()] or ["it said nothing"]
+        return {"side": job.side, "storage": job.storage, "cell": job.cell.name, "error": said[-1][:200]}
     return row
 
 

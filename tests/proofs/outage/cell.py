@@ -77,7 +77,7 @@ def _outage(rig: Rig) -> int | None:
     filler = Filler(rig.data_dir)
     rig.break_link()
     began_s = time.monotonic()
-    due = [(cell.kill_at_s, rig.kill_gateway), (cell.fill_at_s, filler.fill), (cell.outage_s, lambda: None)]
+    due = [(cell.kill_at_s, rig.kill_gateway), (cell.fill_at_s, filler.start), (cell.outage_s, lambda: None)]
     for at_s, what in sorted(((at_s, what) for at_s, what in due if at_s is not None), key=lambda pair: pair[0]):
         time.sleep(max(0.0, began_s + at_s - time.monotonic()))
         what()
@@ -88,7 +88,7 @@ def _outage(rig: Rig) -> int | None:
             time.sleep(pause_s)
             rig.kill_ingest()
     if cell.fill_at_s is not None:
-        # The disk stays full while the link is back: what is acknowledged has to be noted all the same.
+        # The disk stays full while the link is back: acks have to be noted all the same. Then reading has to go on.
         time.sleep(cell.after_s)
         filler.remove()
     return waiting
@@ -115,6 +115,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--seconds-scale", type=float, default=1.0)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--made-portal", type=Path)
     parser.add_argument("--sabotage", choices=KINDS)
     parser.add_argument("--storage", choices=STORAGES, default="sqlite")
     parser.add_argument("--python", type=Path)
@@ -137,7 +138,7 @@ def _rig(cell: Cell, asked: argparse.Namespace) -> Iterator[Rig]:
         with throwaway_postgres() as url:
             yield Headwater(cell, asked.dir, database_url=url, sabotage=asked.sabotage)
     else:
-        yield Headwater(cell, asked.dir, sabotage=asked.sabotage)
+        yield Headwater(cell, asked.dir, made_portal=asked.made_portal, sabotage=asked.sabotage)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -33,21 +32,29 @@ if TYPE_CHECKING:
 
 COLLECTOR = "hw-outage-1"
 SEAL_EVERY_S = 5.0
+STATUS_AGE_S = 12.0
 
 
 class Headwater(Rig):
     """Our gateway, broker and ingest around one bank.
 
     database_url  of the portal's database; None for SQLite in the folder.
+    made_portal   a fresh portal on SQLite to take a copy of (see `make_portal`), to save a minute over all cells.
     sabotage      a fault of headwater.demo.sabotage to plant, so that the table can be seen to find it.
     """
 
     def __init__(
-        self, cell: Cell, folder: Path, *, database_url: str | None = None, sabotage: str | None = None
+        self,
+        cell: Cell,
+        folder: Path,
+        *,
+        database_url: str | None = None,
+        made_portal: Path | None = None,
+        sabotage: str | None = None,
     ) -> None:
         super().__init__(cell, folder)
         self._web_port = free_port()
-        self._sabotage = sabotage
+        self._sabotage, self._made_portal = sabotage, made_portal
         self._config = folder / "collector.toml"
         self._broker_state = folder / "broker-state"
         self._environment = {
@@ -56,7 +63,7 @@ class Headwater(Rig):
             "HEADWATER_BROKER_URL": f"mqtts://127.0.0.1:{self.broker_port}",
             "HEADWATER_ALLOWED_HOSTS": "127.0.0.1",
             "HEADWATER_BASE_URL": f"http://127.0.0.1:{self._web_port}",
-            **({"DATABASE_URL": database_url} if database_url else {}),
+            "DATABASE_URL": database_url or "",
         }
         self._ingest: Child
 
@@ -79,7 +86,10 @@ class Headwater(Rig):
         endpoints = self.start_bank()
         if self.cell.disk_mb:
             mount_small_disk(self.data_dir, self.cell.disk_mb)
-        self.portal("init")
+        if self._made_portal is None:
+            self.portal("init")
+        else:
+            shutil.copytree(self._made_portal, self.folder / "portal")
         premises = self.folder / "premises.json"
         premises.write_text(json.dumps(_premises(self.cell.meters)), encoding="utf-8")
         self.portal("load", str(premises))
@@ -139,8 +149,9 @@ class Headwater(Rig):
         self._ingest.start()
 
     def waiting_reads(self) -> int | None:
-        """Reads and events that the portal has not acknowledged, by the collector's last status."""
-        backlog = status_of(self.data_dir).get("backlog")
+        """Reads and events that the portal has not acknowledged, by the collector's status if that is fresh."""
+        status = status_of(self.data_dir)
+        backlog = status.get("backlog") if status.get("written_s", 0) > time.time() - STATUS_AGE_S else None
         return backlog["unsent_items"] + backlog["unacked_items"] if backlog else None
 
     def drain(self, limit_s: float) -> float:
@@ -169,6 +180,14 @@ class Headwater(Rig):
             [(_key(row), _total(row)) for row in held],
             kills_s=self.kills_s,
         )
+
+
+def make_portal(folder: Path) -> Path:
+    """Make an empty portal on SQLite, with its keys and its certificate authority; return its directory."""
+    environment = {"HEADWATER_PORTAL_DIR": str(folder), "HEADWATER_DEMO": "True", "DATABASE_URL": ""}
+    environment["HEADWATER_BROKER_URL"] = "mqtts://127.0.0.1:8883"
+    run_to_end(headwater_command("portal", "init"), environment=environment, timeout_s=240)
+    return folder
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -218,8 +237,3 @@ def _premises(meters: int) -> dict[str, Any]:
             for meter in range(1, meters + 1)
         ],
     }  # fmt: skip
-
-
-def database_of(url: str | None) -> str:
-    """Return the word for a portal's database."""
-    return "PostgreSQL" if url or os.environ.get("DATABASE_URL") else "SQLite"

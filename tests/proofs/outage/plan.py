@@ -24,7 +24,8 @@ class Cell:
     kill_at_s         seconds into the outage at which the gateway gets SIGKILL and starts again; None for no kill.
     kill_ingest       the portal's ingest gets SIGKILL twice while the backlog arrives (ours alone).
     disk_mb           the gateway's data directory is a disk of so many MiB of its own.
-    fill_at_s         seconds into the outage at which a file of somebody else's takes what is left of that disk.
+    fill_at_s         seconds into the outage at which a file of somebody else's takes what is left of that disk, and
+                      whatever is freed; it goes 10 s after the link is back.
     alone             nothing else may run at the time: its processor time is a figure.
     peer              whether the peer runs it too.
     """

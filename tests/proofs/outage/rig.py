@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _PUBLISH = re.compile(rb"Received PUBLISH from (\S+) \(.*?'([^']+)', \.\.\. \((\d+) bytes\)\)")
 FILLER = "filler"
+_FILL_AGAIN_S = 0.05
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -181,23 +183,31 @@ class Rig(ABC):
 
 
 class Filler:
-    """A file of somebody else's that takes all that is left of a disk."""
+    """A file of somebody else's that takes all that is left of a disk, and what is given back afterwards too."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILLER
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="filler", daemon=True)
+        self.taken_bytes = 0
 
-    def fill(self) -> int:
-        """Write until the disk takes no more byte; return how many it took."""
-        taken = 0
-        with contextlib.suppress(OSError), self._path.open("wb", buffering=0) as file:
-            for size in (4096, 1):
-                with contextlib.suppress(OSError):
-                    while True:
-                        taken += file.write(bytes(size))
-        return taken
+    def start(self) -> None:
+        """Take the last byte, and go on taking."""
+        self._thread.start()
+
+    def _fill(self) -> None:
+        with self._path.open("wb", buffering=0) as file:
+            while not self._done.is_set():
+                for size in (4096, 1):
+                    with contextlib.suppress(OSError):
+                        while not self._done.is_set():
+                            self.taken_bytes += file.write(bytes(size))
+                self._done.wait(_FILL_AGAIN_S)
 
     def remove(self) -> None:
-        """Give it back."""
+        """Give it all back."""
+        self._done.set()
+        self._thread.join()
         self._path.unlink(missing_ok=True)
 
 
