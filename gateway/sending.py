@@ -135,6 +135,11 @@ class Sending:
             time.sleep(DRAIN_LOOK_REAL_S)
         self._uplink.stop()
 
+    def link_minutes(self, items: int) -> float | None:
+        """Return how many minutes of link a backlog needs at the bound or the measured speed; None until known."""
+        minutes = self._uplink.status().link_minutes(items)
+        return None if minutes is None else round(minutes, 1)
+
     def describe(self) -> dict[str, Any]:
         """Return the connection as the status shows it."""
         status = self._uplink.status()

@@ -334,6 +334,9 @@ class Service:
             "uplink": self.sending.describe() if self.sending else {"state": "not enrolled"},
             "certificate": {"expires_at": expires_at.isoformat() if expires_at else None},
         }
+        if self.sending:
+            waiting = status["backlog"]["unsent_items"] + status["backlog"]["unacked_items"]
+            status["uplink"]["link_minutes"] = self.sending.link_minutes(waiting)
         status["faults"] = health.faults(status)
         return status
 

@@ -159,6 +159,10 @@ class Sender:
     def _load_waiting(self) -> None:
         for stream, lane in self._lanes.items():
             lane.load(self._store.unacked(stream, limit=1_000))
+        bulk = self._lanes[Stream.BULK].waiting
+        if bulk and not self._status.bytes_per_item:
+            cost = sum(wire_bytes(len(batch.data)) for batch in bulk)
+            self._count(bytes_per_item=cost / sum(batch.items for batch in bulk))
 
     def _next_bulk(self, now_s: float) -> OutgoingBatch | None:
         """Return the next batch of the bulk stream or of those the portal asked for, in turn."""

@@ -221,3 +221,5 @@ def test_the_portal_reads_a_meter_and_has_batches_sent_again(portal: Portal) -> 
     uplink = portal.gateway.run("status", "--json").stdout
     assert '"requested": 1' in uplink
     assert '"upload_bytes_per_s_max": 100000' in uplink
+    assert '"link_minutes": ' in uplink
+    assert '"link_minutes": null' not in uplink

@@ -116,6 +116,19 @@ def test_a_broker_that_took_the_batch_proves_nothing(rig: Rig) -> None:
     assert rig.portal.append_seqs() == list(range(1, 11))
 
 
+def test_a_window_that_a_forgetful_broker_swallowed_does_not_wait_for_its_time_out(rig: Rig) -> None:
+    rig.store.append(reads(0, 600))
+    patient = rig.new_uplink(replace(QUICK, ack_timeout_s=3600.0, ack_timeout_max_s=3600.0, probe_first_s=0.5))
+    patient.start()
+    try:
+        wait_for(lambda: patient.in_flight == 8, what="a full window, kept for nobody")
+        rig.portal.start()
+        wait_for(lambda: rig.backlog() == 0, what="all of it acknowledged")
+        assert rig.portal.append_seqs() == list(range(1, 601))
+    finally:
+        patient.stop()
+
+
 @pytest.mark.parametrize("fault", ["mute", "wrong-key", "wrong-hash", "noise"])
 def test_without_a_valid_ack_the_same_bytes_come_again(rig: Rig, fault: str) -> None:
     rig.portal.fault = lambda _id, arrival: fault if arrival < 3 else None
