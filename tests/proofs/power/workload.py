@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buffer import folder, migrate, salvage
 from buffer.errors import StoreFull
 from buffer.retention import Policy
 from domain.ids import Stream
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from buffer.model import SealedBatch
 
-PLANTS = ("normal", "publish-early", "witness-early")
+PLANTS = {"normal": "restored", "publish-early": "restored", "witness-early": "restored", "no-folder-sync": "salvaged"}
+"""Faults, and a scene in which each shows soon: commits without a sync; a batch published, or its witness written,
+before its commit; names that are never synced."""
 
 
 class NormalConnection(sqlite3.Connection):
@@ -183,6 +186,8 @@ def main() -> None:
     parser.add_argument("--plant", default="")
     given = parser.parse_args()
     marks = os.open(given.marks, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    if given.plant == "no-folder-sync":
+        folder.sync_folder = salvage.sync_folder = migrate.sync_folder = lambda _: None  # type: ignore[attr-defined]
     connection = NormalConnection if given.plant == "normal" else sqlite3.Connection
     teller = Teller(given.folder / "data" / "store.db", marks, plant=given.plant, connection=connection)
     WORK[given.scene](teller)
