@@ -13,7 +13,6 @@ import uuid
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ConfigError, ResourceUnavailable
@@ -242,6 +241,7 @@ class BusOwner:
     def _end_round(self) -> None:
         """Make the round durable; called with nothing due."""
         self._window.flush()
+        self.state.missed_slots = self._agenda.missed
         if self._round_began_s is not None:
             self.state.last_round_s = self._clock.monotonic() - self._round_began_s
             self._round_began_s = None
@@ -377,15 +377,10 @@ class BusOwner:
         return timeout_s
 
     def _stamped(self, reply: MeterReply, flags: ReadFlag) -> list[RegisterRead]:
-        """Return a reply's reads with what only the gateway knows: whether the clock was set, who was asked twice.
-
-        Stamps are kept in whole milliseconds: no line tells more, and the rest would be half of a read's bytes.
-        """
+        """Return a reply's reads with what only the gateway knows: whether the clock was set, who was asked twice."""
         reads, clock = [], self._clock
         for read in reply.reads:
-            below_us = read.read_at.microsecond % 1000
-            read_at = read.read_at - timedelta(microseconds=below_us)
-            state = clock.state(clock.settled_ns(read_at, read.clock.monotonic_ns - 1000 * below_us))
+            read_at, state = clock.stamp(read.read_at, read.clock.monotonic_ns)
             marks = read.flags if flags is ReadFlag.NONE else read.flags | flags
             # Spelt out: dataclasses.replace costs as much as the rest of this function.
             reads.append(RegisterRead(read.register, read.raw_count, read_at, state, read.quality, read.reason, marks))

@@ -28,13 +28,14 @@ class MeterState:
 
 @dataclass(slots=True)
 class BusState:
-    """For health and `status`: the line and what went over it since the start."""
+    """For health and `status`: the line and what went over it since the start; slots that passed unused."""
 
     state: str = "starting"
     message: str = ""
     replies: int = 0
     no_replies: int = 0
     bad_replies: int = 0
+    missed_slots: int = 0
     last_round_s: float | None = None
     busy_with: str = ""
     meters: dict[str, MeterState] = field(default_factory=dict)

@@ -76,6 +76,7 @@ def describe_bus(owner: BusOwner, memory: Memory) -> dict[str, Any]:
         "replies": state.replies,
         "no_replies": state.no_replies,
         "bad_replies": state.bad_replies,
+        "missed_slots": state.missed_slots,
         "last_round_s": state.last_round_s,
         "busy_with": state.busy_with,
         "meters": meters,

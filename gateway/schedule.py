@@ -120,6 +120,8 @@ class Agenda:
     """`next_poll` and the histories it looks at, kept in order: who is next costs no look at every meter.
 
     histories  what is known from before; meters without one were never asked.
+    missed     slots since the start that passed without their meter being asked: the line was down, the disk stalled,
+               the round is too long. Those that a silent meter is left alone for are not among them.
     """
 
     def __init__(self, plan: Plan, histories: Mapping[str, History] | None = None) -> None:
@@ -130,6 +132,8 @@ class Agenda:
         self._due_s = [due_s(plan, *row) for row in zip(plan.meters, self._histories, strict=True)]
         self._heap = [(at_s, place) for place, at_s in enumerate(self._due_s)]
         self._plan = plan
+        self.missed = 0
+        self._slots: list[int | None] = [None] * len(plan.meters)
         heapq.heapify(self._heap)
 
     def history(self, meter: PlannedMeter) -> History:
@@ -139,9 +143,11 @@ class Agenda:
     def note(self, meter: PlannedMeter, history: History) -> None:
         """Take what happened to a meter."""
         place = self._place[meter.meter_id]
-        self._histories[place] = history
-        at_s = due_s(self._plan, meter, history)
-        before_s = self._due_s[place]
+        slot, before = history.last_slot, self._slots[place]
+        if slot is not None and before is not None and slot - before > 1 and self._histories[place].retry_s is None:
+            self.missed += slot - before - 1
+        self._histories[place], self._slots[place] = history, slot
+        at_s, before_s = due_s(self._plan, meter, history), self._due_s[place]
         if at_s == before_s:
             return
         self._due_s[place] = at_s

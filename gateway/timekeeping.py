@@ -108,6 +108,16 @@ class CollectorClock:
             monotonic_ns = round(self._base.monotonic() * 1e9)
         return ClockState(machine_boot_id(), monotonic_ns, synchronised, self._synced_since if synchronised else None)
 
+    def stamp(self, read_at: datetime, monotonic_ns: int) -> tuple[datetime, ClockState]:
+        """Return a last byte's moment in whole milliseconds, settled, and what was known of the clock then.
+
+        No line tells more than milliseconds, and the rest would be half of a read's bytes.
+        """
+        below_us = read_at.microsecond % 1000
+        if below_us:
+            read_at = read_at.replace(microsecond=read_at.microsecond - below_us)
+        return read_at, self.state(self.settled_ns(read_at, monotonic_ns - 1000 * below_us))
+
     def settled_ns(self, wall: datetime, monotonic_ns: int) -> int:
         """Return the monotonic time of a stamp, moved by less than SETTLE_S so that it keeps its distance to the wall.
 

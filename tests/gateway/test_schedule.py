@@ -81,6 +81,18 @@ def test_missed_slots_are_not_made_up_for_in_a_burst() -> None:
     assert len([at for _, at in asked if 3000 <= at < 3010]) == 3
 
 
+def test_slots_that_passed_unused_are_counted_but_not_those_of_a_silent_meter() -> None:
+    plan = plan_of(2, every_s=10, silent_after=1)
+    known = {"M0": schedule.resumed(plan.meters[0], last_read_age_s=3600, now_s=1000)}
+    agenda = schedule.Agenda(plan, known)
+    for at_s in (1000.0, 1010.0, 1045.0, 1050.0):
+        agenda.note(plan.meters[0], schedule.succeeded(plan.meters[0], at_s))
+    assert agenda.missed == 2
+    agenda.note(plan.meters[1], schedule.failed(plan, plan.meters[1], schedule.NEVER, 1000))
+    agenda.note(plan.meters[1], schedule.succeeded(plan.meters[1], 1090))
+    assert agenda.missed == 2
+
+
 def test_a_silent_meter_costs_ever_fewer_slots_and_the_others_nothing() -> None:
     plan = plan_of(10)
     asked = run(plan, start_s=0, end_s=86_400, silent=frozenset({"M4"}))
