@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from portal.core.models import AuditEntry, ChangeCounter, User, UtilitySettings
+from portal.core.statements import run_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from django.db import models
+
+    from portal.core.statements import Statement
 
 CHANGES_CHANNEL = "headwater_changes"
 
@@ -62,12 +65,24 @@ def bump_change() -> int:
     Holds the counter's row until commit, so that numbers are committed in their order; call it last. On PostgreSQL
     listeners on CHANGES_CHANNEL get the number at commit.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO core_changecounter (id, value) VALUES (1, 1) "
-            "ON CONFLICT (id) DO UPDATE SET value = core_changecounter.value + 1 RETURNING value"
-        )
-        number: int = cursor.fetchone()[0]
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANGES_CHANNEL, str(number)])
-    return number
+    return bump_change_and(())
+
+
+def bump_change_and(then: Sequence[Statement]) -> int:
+    """Count this transaction as a change, run statements that may use CHANGE_NUMBER, and return the number."""
+    return int(run_together([_bump(), *then])[0][0][0])
+
+
+CHANGE_NUMBER = "(SELECT value FROM core_changecounter WHERE id = 1)"
+"""In SQL: the number of the transaction's change, once it was counted."""
+
+_BUMP = (
+    "INSERT INTO core_changecounter (id, value) VALUES (1, 1) "
+    "ON CONFLICT (id) DO UPDATE SET value = core_changecounter.value + 1 RETURNING value"
+)
+
+
+def _bump() -> Statement:
+    if connection.vendor == "postgresql":
+        return f"WITH bumped AS ({_BUMP}) SELECT value, pg_notify(%s, value::text) FROM bumped", [CHANGES_CHANNEL]  # noqa: S608
+    return _BUMP, []

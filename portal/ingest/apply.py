@@ -21,7 +21,7 @@ from portal.fleet.services import portal_signing_key
 from portal.ingest.errors import BatchRefused
 from portal.ingest.letters import Refusal, record_refusal
 from portal.ingest.senders import SenderKeys
-from portal.ingest.standing import lock_sender, standing_of
+from portal.ingest.standing import locked_standing
 from portal.ingest.storing import store
 from sync import signing
 from sync.batch import MAX_PLAIN_BYTES, Batch, decode_payload
@@ -78,10 +78,9 @@ def _apply(data: bytes, topic_collector: CollectorId, received_at: datetime) -> 
     batch = _open(data, topic_collector, keys)
     try:
         with transaction.atomic():
-            collector = lock_sender(batch, received_at=received_at)
-            if collector is None:
+            standing = locked_standing(batch, keys.key_id, received_at=received_at)
+            if standing is None:
                 raise BatchRefused("unknown-collector")
-            standing = standing_of(batch, keys.key_id, collector=collector)
             if standing.refusal:
                 raise BatchRefused(standing.refusal, batch.id, silent=True)
             if not store(batch, data, standing, received_at=received_at):

@@ -9,11 +9,12 @@ from django.db import transaction
 from domain.ids import CollectorId
 from portal.core.clock import now
 from portal.core.services import bump_change
+from portal.core.statements import run_together
 from portal.fleet.models import CollectorKey
 from portal.ingest.standing import other
-from portal.ingest.storing import note_heads
+from portal.ingest.storing import head_rows
 from portal.metering.folding import fold_closed_days
-from portal.metering.heads import head_of
+from portal.metering.heads import declare_previous, head_of
 from portal.metering.models import (
     DailyVolume,
     GoneBatches,
@@ -64,7 +65,9 @@ def rebuild() -> int:
         batch = open_batch(bytes(row.signed), collector=CollectorId(collector.collector_id), keys=_every_key(collector))
         stream = batch.id.stream
         head, beside = head_of(row.epoch_id, stream), head_of(row.epoch_id, other(stream))
-        note_heads(batch, bytes(row.batch_hash), row.epoch, head, beside, received_at=row.received_at)
+        run_together(head_rows(batch, bytes(row.batch_hash), row.epoch, head, beside, received_at=row.received_at))
+        if batch.previous_epoch is not None:
+            declare_previous(batch.previous_epoch, collector=collector.pk, at=row.received_at)
         apply_contents(batch, epoch=row.epoch, received_at=row.received_at)
         batches += 1
     fold_closed_days(now())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from domain.ids import Stream
+from portal.core.statements import run_together
 from portal.metering.heads import Head
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _FACTS = (
     "FROM fleet_collectorkey k LEFT JOIN metering_epoch e ON e.epoch = %s "
     "LEFT JOIN metering_streamhead h ON h.epoch_id = e.id AND h.stream = %s "
     "LEFT JOIN metering_streamhead o ON o.epoch_id = e.id AND o.stream = %s "
-    "WHERE k.collector_id = %s AND k.kid = %s"
+    "WHERE k.collector_id = (SELECT c.id FROM fleet_collector c WHERE c.collector_id = %s) AND k.kid = %s"
 )
 
 
@@ -53,39 +54,32 @@ class Standing:
     beside: Head
 
 
-def lock_sender(batch: Batch, *, received_at: datetime) -> int | None:
-    """Return the row id of a batch's collector, locked to the end of the transaction; None when it is revoked.
+def locked_standing(batch: Batch, key_id: bytes, *, received_at: datetime) -> Standing | None:
+    """Lock a batch's collector to the end of the transaction and return where it stands; None when it is revoked.
 
-    Batches of one collector are applied one after the other, and none after its revocation has committed.
+    Batches of one collector are applied one after the other, and none after its revocation has committed: the facts
+    are asked for by a statement of its own, which sees what was committed before the lock was had.
     """
     adapt = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [adapt(received_at), str(batch.id.collector)])
-        found = cursor.fetchone()
-    return found[0] if found else None
-
-
-def standing_of(batch: Batch, key_id: bytes, *, collector: int) -> Standing:
-    """Return where a locked sender stands, in a statement that sees what was committed before the lock was had."""
-    epoch, stream = batch.id.epoch, int(batch.id.stream)
-    sealed_at = connection.ops.adapt_datetimefield_value(batch.sealed_at)
-    with connection.cursor() as cursor:
-        cursor.execute(_FACTS, [sealed_at, epoch, epoch, stream, 1 - stream, collector, key_id.hex()])
-        row = cursor.fetchone()
-    if row is None:
+    name, epoch, stream = str(batch.id.collector), batch.id.epoch, int(batch.id.stream)
+    facts = [adapt(batch.sealed_at), epoch, epoch, stream, 1 - stream, name, key_id.hex()]
+    locked, found = run_together([(_LOCK, [adapt(received_at), name]), (_FACTS, facts)])
+    if not locked:
+        return None
+    collector = locked[0][0]
+    if not found:
         return Standing(collector, "unknown-key", None, None, False, b"", False, Head(), Head())
-    revoked, retired, epoch_row, owner, nameless, token, other_epochs = row[:7]
-    refusal = "revoked-key" if revoked else "expired-key" if retired else ""
+    revoked, retired, epoch_row, owner, nameless, token, other_epochs = found[0][:7]
     return Standing(
         collector,
-        refusal,
+        "revoked-key" if revoked else "expired-key" if retired else "",
         epoch_row,
         owner,
         owner is not None and not nameless,
         bytes(token or b""),
         bool(other_epochs),
-        _head(row[7:13]),
-        _head(row[13:19]),
+        _head(found[0][7:13]),
+        _head(found[0][13:19]),
     )
 
 

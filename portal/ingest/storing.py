@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from portal.core.statements import run_together
 from portal.fleet.models import Collector
 from portal.ingest.errors import BatchRefused
 from portal.ingest.holes import MAX_AHEAD
@@ -20,6 +21,7 @@ from sync.batch import NO_PREVIOUS
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from portal.core.statements import Statement
     from portal.ingest.standing import Standing
     from portal.metering.heads import Head
     from sync.batch import Batch
@@ -40,26 +42,34 @@ def store(batch: Batch, data: bytes, standing: Standing, *, received_at: datetim
             return False
         if reason := _refusal(batch, digest, appended, epoch, standing):
             raise BatchRefused(reason, batch.id, silent=reason in _SILENT)
-    services.store_batch(batch, data, epoch=epoch, received_at=received_at)
-    note_heads(batch, digest, epoch, standing.head, standing.beside, received_at=received_at)
+    run_together(
+        [
+            services.batch_row(batch, data, epoch=epoch, received_at=received_at),
+            *head_rows(batch, digest, epoch, standing.head, standing.beside, received_at=received_at),
+        ]
+    )
+    if batch.previous_epoch is not None:
+        heads.declare_previous(batch.previous_epoch, collector=epoch.collector_id, at=received_at)
     services.apply_contents(
         batch, epoch=epoch, received_at=received_at, token=standing.token, may_repeat=standing.other_epochs
     )
     return True
 
 
-def note_heads(batch: Batch, digest: bytes, epoch: Epoch, head: Head, beside: Head, *, received_at: datetime) -> None:
-    """Bring the heads up to date with a batch that is stored: its stream's, the other one's, those of the epoch before.
+def head_rows(
+    batch: Batch, digest: bytes, epoch: Epoch, head: Head, beside: Head, *, received_at: datetime
+) -> list[Statement]:
+    """Return what brings the heads of an epoch up to date with a batch that is stored.
 
     head, beside  the heads of its stream and of the other one, from before it.
     """
     appended = services.append_range(batch)
     after = head.with_batch(batch.id.sequence, digest, appended[1] if appended else 0, at=received_at)
-    heads.save_head(epoch.pk, batch.id.stream, after)
+    rows = [heads.head_row(epoch.pk, batch.id.stream, after)]
     if batch.beside > max(beside.newest, beside.declared):
-        heads.save_head(epoch.pk, other(batch.id.stream), beside.with_declared(batch.beside, at=received_at))
-    if batch.previous_epoch is not None:
-        heads.declare_previous(batch.previous_epoch, collector=epoch.collector_id, at=received_at)
+        further = beside.with_declared(batch.beside, at=received_at)
+        rows.append(heads.head_row(epoch.pk, other(batch.id.stream), further))
+    return rows
 
 
 def _epoch(batch: Batch, standing: Standing, received_at: datetime) -> Epoch:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from domain.ids import Stream
+from portal.core.statements import run_together
 from portal.metering.models import Epoch, GoneBatches, RefusedBatch, StoredBatch, StreamHead
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.ids import PreviousEpoch
+    from portal.core.statements import Statement
 
 LOOK_AFTER = timedelta(seconds=5)
 """How long after the last arrival of a stream its holes are looked at: batches overtake each other by this much."""
@@ -80,21 +82,14 @@ def head_of(epoch: int, stream: Stream) -> Head:
 
 def save_head(epoch: int, stream: Stream, head: Head) -> None:
     """Write a head, in the transaction that holds its collector."""
+    run_together([head_row(epoch, stream, head)])
+
+
+def head_row(epoch: int, stream: Stream, head: Head) -> Statement:
+    """Return the statement that writes a head."""
     ask_at = connection.ops.adapt_datetimefield_value(head.ask_at)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _SAVE,
-            [
-                epoch,
-                int(stream),
-                head.newest,
-                head.newest_hash,
-                head.last_append_seq,
-                head.declared,
-                head.settled_through,
-                ask_at,
-            ],
-        )
+    numbers = head.newest, head.newest_hash, head.last_append_seq, head.declared, head.settled_through
+    return _SAVE, [epoch, int(stream), *numbers, ask_at]
 
 
 def declare(epoch: int, stream: Stream, last: int, *, at: datetime) -> None:

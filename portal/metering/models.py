@@ -377,7 +377,7 @@ class RegisterState(models.Model):
     last_read_at = models.DateTimeField()
     last_count = models.BigIntegerField()
     last_quality = models.SmallIntegerField()
-    change_number = models.BigIntegerField(db_index=True)
+    change_number = models.BigIntegerField()
 
     def __str__(self) -> str:
         return f"{self.register}: {self.last_count}"

@@ -6,10 +6,11 @@ import struct
 import sys
 from array import array
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import connection
 
+from portal.core.services import CHANGE_NUMBER, bump_change, bump_change_and
 from portal.metering.models import RegisterState
 from portal.metering.reads import from_us, to_us
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from portal.core.statements import Statement
     from sync.read_columns import ReadColumns
 
 _COLUMNS = '"register", "read_us", "raw_count", "epoch", "append_seq", "quality", "reason", "flags"'
@@ -34,12 +36,16 @@ _UPSERT_VOLUME = (
 )
 
 _STATE = "(register_id, last_read_at, last_count, last_quality, change_number)"
-_FROM_ARRAYS = "SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::smallint[], %s::bigint[])"
+_FROM_ARRAYS = (
+    f"SELECT r, timestamptz 'epoch' + us * interval '1 microsecond', c, q, {CHANGE_NUMBER} "  # noqa: S608
+    "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[]) AS t (r, us, c, q)"
+)
 _NEWER = "excluded.last_read_at >= metering_registerstate.last_read_at"
 _KEEP_NEWEST = "ON CONFLICT (register_id) DO UPDATE SET change_number = excluded.change_number, " + ", ".join(
     f"{name} = CASE WHEN {_NEWER} THEN excluded.{name} ELSE metering_registerstate.{name} END"
     for name in ("last_count", "last_quality", "last_read_at")
 )
+_STATES = f"INSERT INTO metering_registerstate {_STATE} VALUES (%s, %s, %s, %s, {CHANGE_NUMBER}) {_KEEP_NEWEST}"  # noqa: S608
 
 
 def insert_recent(reads: ReadColumns, rows: Sequence[int], *, epoch: int, chosen: Sequence[int] | None = None) -> None:
@@ -145,27 +151,30 @@ def newest_reads(
     return {rows[index]: place for index, place in newest.items()}
 
 
-def save_states(reads: ReadColumns, newest: Mapping[int, int | None], *, change_number: int) -> None:
-    """Bring the registers' states up to date; a late read moves the change number alone."""
-    adapt = connection.ops.adapt_datetimefield_value
+def save_states(reads: ReadColumns, newest: Mapping[int, int | None]) -> int:
+    """Bring the registers' states up to date and count the change; return its number.
+
+    A late read moves its register's change number alone. The counter's row is locked from here to the commit, so this
+    comes as late as can be.
+    """
     rows = [
-        (row, adapt(from_us(reads.at_us[place])), reads.counts[place], reads.qualities[place], change_number)
+        (row, reads.at_us[place], reads.counts[place], reads.qualities[place])
         for row, place in sorted(newest.items())
         if place is not None
     ]
-    if rows:
-        _upsert_states(rows)
+    if connection.vendor == "postgresql" and rows:
+        change_number = bump_change_and([_states_from_arrays(rows)])
+    else:
+        change_number = bump_change()
+        adapt = connection.ops.adapt_datetimefield_value
+        with connection.cursor() as cursor:
+            cursor.executemany(_STATES, [(row, adapt(from_us(us)), count, quality) for row, us, count, quality in rows])
     if only_late := [row for row, place in newest.items() if place is None]:
         RegisterState.objects.filter(register__in=only_late).update(change_number=change_number)
+    return change_number
 
 
-def _upsert_states(rows: Sequence[tuple[Any, ...]]) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            cursor.execute(f"INSERT INTO metering_registerstate {_STATE} {_FROM_ARRAYS} {_KEEP_NEWEST}", columns)
-        else:
-            cursor.executemany(
-                f"INSERT INTO metering_registerstate {_STATE} VALUES (%s, %s, %s, %s, %s) {_KEEP_NEWEST}",  # noqa: S608
-                rows,
-            )
+def _states_from_arrays(rows: Sequence[tuple[int, int, int, int]]) -> Statement:
+    # Whole numbers in one text each: a list of moments would be written out and quoted one by one.
+    columns = ["{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True)]
+    return f"INSERT INTO metering_registerstate {_STATE} {_FROM_ARRAYS} {_KEEP_NEWEST}", columns

@@ -6,10 +6,11 @@ import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 
 from portal.core.services import audit, bump_change
+from portal.core.statements import run_together
 from portal.customers.models import ServicePoint
 from portal.fleet.models import Collector, Meter
 from portal.metering.errors import Overlap
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
     from domain.ids import MeterId
     from domain.reading import Register
     from portal.core.models import User
+    from portal.core.statements import Statement
     from sync.batch import Batch
 
 _CLOCK_AHEAD = timedelta(days=1)
+_KEEP_BATCH = (
+    "INSERT INTO metering_storedbatch (epoch_id, stream, sequence, batch_hash, previous_hash, signed, sealed_at, "
+    "received_at, reads, events, first_append_seq, last_append_seq, first_read_at, last_read_at, repeated) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0)"
+)
 
 
 def epoch_row(collector: Collector, batch: Batch, *, received_at: datetime) -> Epoch | None:
@@ -60,26 +67,32 @@ def append_range(batch: Batch) -> tuple[int, int] | None:
     return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
 
 
-def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> StoredBatch:
+def store_batch(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> None:
     """Keep a batch byte for byte, in the caller's transaction."""
+    run_together([batch_row(batch, signed, epoch=epoch, received_at=received_at)])
+
+
+def batch_row(batch: Batch, signed: bytes, *, epoch: Epoch, received_at: datetime) -> Statement:
+    """Return the statement that keeps a batch."""
     first, last = append_range(batch) or (None, None)
     moments = columns_of(batch.reads).at_us
-    return StoredBatch.objects.create(
-        epoch=epoch,
-        stream=int(batch.id.stream),
-        sequence=batch.id.sequence,
-        batch_hash=hashlib.sha256(signed).digest(),
-        previous_hash=batch.previous_hash,
-        signed=signed,
-        sealed_at=batch.sealed_at,
-        received_at=received_at,
-        reads=len(batch.reads),
-        events=len(batch.events),
-        first_append_seq=first,
-        last_append_seq=last,
-        first_read_at=from_us(min(moments)) if moments else None,
-        last_read_at=from_us(max(moments)) if moments else None,
-    )
+    adapt = connection.ops.adapt_datetimefield_value
+    return _KEEP_BATCH, [
+        epoch.pk,
+        int(batch.id.stream),
+        batch.id.sequence,
+        hashlib.sha256(signed).digest(),
+        batch.previous_hash,
+        signed,
+        adapt(batch.sealed_at),
+        adapt(received_at),
+        len(batch.reads),
+        len(batch.events),
+        first,
+        last,
+        adapt(from_us(min(moments))) if moments else None,
+        adapt(from_us(max(moments))) if moments else None,
+    ]
 
 
 def apply_contents(
@@ -110,10 +123,7 @@ def apply_contents(
     if part.events:
         store_events(part.events, part.meters, epoch=epoch, sender=batch.id.collector, received_at=received_at)
     newest = newest_reads(part.reads, part.rows, latest=received_at + _CLOCK_AHEAD, chosen=part.chosen)
-    # The counter's row is locked from here to the commit, so it is taken as late as can be.
-    change_number = bump_change()
-    save_states(part.reads, newest, change_number=change_number)
-    return change_number
+    return save_states(part.reads, newest)
 
 
 def _count_repeated(batch: Batch, repeated: int, *, epoch: Epoch) -> None:
