@@ -95,6 +95,24 @@ def test_a_configuration_is_written_out_and_read_back_the_same(folder: Path) -> 
     assert load(folder, to_toml(odd)) == odd
 
 
+def test_a_bound_for_a_metered_link_is_none_or_enough_to_send_with(folder: Path) -> None:
+    def with_bound(bound: object) -> str:
+        return GOOD.replace("[poll]", f"upload_bytes_per_s_max = {bound}\n\n[poll]", 1)
+
+    config = load(folder, with_bound(500))
+    assert config.portal is not None
+    assert config.portal.upload_bytes_per_s_max == 500
+    assert load(folder, to_toml(config)) == config
+    unbound = load(folder, with_bound(0)).portal
+    assert unbound is not None
+    assert unbound.upload_bytes_per_s_max == 0
+    key = "portal.upload_bytes_per_s_max"
+    assert faults(folder, with_bound(99)) == [f"{key} = 99 expected 0 for no bound, or 100 and more"]
+    for bad in (-1, "1.5", '"500"', "true"):
+        (fault,) = faults(folder, with_bound(bad))
+        assert fault.startswith(f"{key} = {bad} expected")
+
+
 def test_a_register_map_of_ones_own_is_a_file_beside_the_configuration(folder: Path) -> None:
     text = GOOD.replace('address = "17"', 'address = "17"\nmodel = "maps/own.toml"', 1)
     missing = folder / "maps" / "own.toml"
