@@ -26,6 +26,7 @@ id = "hw-test-1"
 
 [portal]
 seal_every_s = 17
+upload_bytes_per_s_max = 900
 
 [[bus]]
 name = "riser"
@@ -143,6 +144,7 @@ def test_enrolment_makes_the_keys_on_the_box_and_a_configuration_that_is_good(po
     assert config.portal is not None
     assert config.portal.broker == "mqtts://127.0.0.1:8883"
     assert config.portal.seal_every_s == 17
+    assert config.portal.upload_bytes_per_s_max == 900
     for secret in (config.portal.key, config.portal.signing_key):
         assert secret is not None
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
