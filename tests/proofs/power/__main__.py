@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCENES = (*WORK, portal.PORTAL)
-CI_STATES = 280
+CI_STATES = 400
 
 
 @contextmanager

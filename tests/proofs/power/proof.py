@@ -82,7 +82,7 @@ class Proof:
         total = sum(sum(weight.values()) for weight in weights)
         done: list[Counter[int]] = [Counter() for _ in weights]
         for _ in range(6):
-            share = (states - self.result.states) / total
+            share = max(states - self.result.states, 100) / total
             for recording, weight, numbers in zip(self.recordings, weights, done, strict=True):
                 self._walk(recording, {cut: one * share for cut, one in weight.items()}, numbers, states)
             if self.result.states >= states or self.result.is_over:
