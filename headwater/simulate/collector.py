@@ -1,4 +1,4 @@
-"""One collector: production code of store, commit window, clock, leak watch, memory and sender on a simulated machine."""
+"""One collector: store, commit window, clock, leak watch, memory and sender in production, on a simulated machine."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Node:
 
     incarnation  counts how often the whole disk was put back from a copy, its witness with it: only then may numbers
                  that were used before be used again, as nothing on the machine can know.
+    images       counts how often any of it was put back: numbers that never left the machine are then given out again.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Node:
         self.hardware = MachineClock(world)
         self.boot_id = world.entropy(16)
         self.life, self.running, self.reading = 0, False, True
-        self.incarnation = 0
+        self.incarnation = self.images = 0
         self.store: Store
         self.clock: CollectorClock
         self._stalled = False
@@ -210,7 +211,7 @@ class Node:
         for meter in self.meters:
             if self.profile.history and self.world.chance(self.profile.history):
                 self.window.add([self._read(meter, ReadFlag.FROM_HISTORY)])
-            flags = ReadFlag.ON_DEMAND if self.world.chance(0.03) else ReadFlag.NONE
+            flags = ReadFlag.ON_DEMAND if self.world.chance(0.02) else ReadFlag.NONE
             self.window.add([self._read(meter, flags)])
         if self.world.chance(0.7):
             self._flush()
@@ -257,7 +258,7 @@ class Node:
             self.ledger.perhaps[item] = self.name
         store = self.store
         sequences = store.append(reads, events)
-        self.ledger.note_append(self.name, self.incarnation, store.epoch, zip(items, sequences, strict=True))
+        self.ledger.note_append(self.name, self.images, store.epoch, zip(items, sequences, strict=True))
         return sequences
 
     def _on_committed(self, what: Committed) -> None:
@@ -292,7 +293,7 @@ class Node:
             self.later(self.world.rng.uniform(1.0, 30.0), "connect", self._connect)
 
     def _tick_s(self) -> float:
-        return min(60.0, max(10.0, self.profile.seal_s / 8))
+        return min(90.0, max(15.0, self.profile.seal_s / 8))
 
     def _tick(self) -> None:
         self.later(self._tick_s(), "tick", self._tick)

@@ -1,4 +1,4 @@
-"""The collector's disk: a folder in memory that can die at any write, be full, be damaged or be put back from a copy."""
+"""The collector's disk: a folder in memory that dies at any write, is full, is damaged or is put back from a copy."""
 
 from __future__ import annotations
 
@@ -200,7 +200,8 @@ class Disk:
         pages = size // _PAGE_BYTES
         if pages < 2:
             return "nothing to damage"
-        page = self._world.rng.randrange(pages)
+        # Most of a young store is room for later: rather strike where something is.
+        page = self._world.rng.randrange(min(pages, 60) if self._world.chance(0.8) else pages)
         with self.store.open("r+b") as file:
             file.seek(page * _PAGE_BYTES)
             file.write(self._world.entropy(_PAGE_BYTES))

@@ -150,6 +150,7 @@ class Disturbances:
         if taken_s is None:
             return
         node.incarnation += witness
+        node.images += 1
         self._world.note(
             f"{node.name}: disk of {taken_s:.0f} s is back, {'with' if witness else 'without'} its witness"
         )

@@ -56,6 +56,7 @@ class Profile:
     twice: float
     lose_down: float
     intensity: float
+    checks_usage: bool
     checks_rebuild: bool
     history: float
 
@@ -75,7 +76,7 @@ def draw_profile(rng: random.Random) -> Profile:
     intensity = rng.choices([level for level, _ in _INTENSITY], [weight for _, weight in _INTENSITY])[0]
     rough = intensity > 0
     hours = rng.uniform(1.0, 4.0)
-    seal_s = hours * 3600 / rng.uniform(4.0, 9.0)
+    seal_s = hours * 3600 / rng.uniform(2.5, 6.0)
     return Profile(
         collectors=2 if rng.random() < 0.15 else 1,
         meters=rng.randint(1, 5),
@@ -88,10 +89,11 @@ def draw_profile(rng: random.Random) -> Profile:
         jitter_s=rng.choice((0.0, 0.1, 3.0, 40.0)) if rough else 0.01,
         duplicate=_rarely(rng, 0.3, 0.02, 0.3) if rough else 0.0,
         corrupt=_rarely(rng, 0.2, 0.01, 0.15) if rough else 0.0,
-        twice=_rarely(rng, 0.2, 0.05, 0.5) if rough else 0.0,
+        twice=_rarely(rng, 0.2, 0.05, 0.3) if rough else 0.0,
         lose_down=_rarely(rng, 0.3, 0.02, 0.3) if rough else 0.0,
         intensity=intensity,
-        checks_rebuild=rng.random() < 0.06,
+        checks_usage=rng.random() < 0.4,
+        checks_rebuild=rng.random() < 0.05,
         history=_rarely(rng, 0.3, 0.05, 0.3),
     )
 

@@ -39,6 +39,7 @@ class Ledger:
     published  the bytes of an identity, by (incarnation of the disk, identity).
     committed  hashes that the portal has ever committed.
     at_portal  hash by identity, as the portal has it now.
+    places     the item of each append_seq that a disk gave out; published_places: of each that left the machine.
     truth      what the dial of a read would have shown if it had digits enough.
     destroyed  items that a disaster of this seed took before the portal had them: they may be there, and need not.
     """
@@ -54,11 +55,13 @@ class Ledger:
     destroyed: set[ItemKey] = field(default_factory=set)
     truth: dict[ItemKey, int] = field(default_factory=dict)
     places: dict[tuple[str, int, bytes, int], ItemKey] = field(default_factory=dict)
+    published_places: dict[tuple[int, str, bytes, int], ItemKey] = field(default_factory=dict)
+    seqs: dict[bytes, tuple[tuple[int, ItemKey], ...]] = field(default_factory=dict)
 
     # The collector
 
     def note_append(
-        self, collector: str, incarnation: int, epoch: bytes, items: Iterable[tuple[ItemKey, int | None]]
+        self, collector: str, images: int, epoch: bytes, items: Iterable[tuple[ItemKey, int | None]]
     ) -> None:
         """Take note of an append that returned."""
         for item, append_seq in items:
@@ -66,7 +69,7 @@ class Ledger:
                 if item in self.appended or item in self.perhaps or isinstance(item, str):
                     continue
                 raise self.world.fail(f"{collector}: append refused a new read as a duplicate: {item}")
-            place = (collector, incarnation, epoch, append_seq)
+            place = (collector, images, epoch, append_seq)
             if self.places.setdefault(place, item) != item:
                 raise self.world.fail(f"{collector}: append_seq {append_seq} was given out twice in one epoch")
             self.appended[item] = collector
@@ -75,13 +78,23 @@ class Ledger:
         """Take note of a batch that was made, published or not."""
         reads = tuple(key_of(stored.read) for stored in request.reads)
         events = tuple(stored.event.event_id for stored in request.events)
-        self.contents[hashlib.sha256(data).digest()] = reads + events
+        digest = hashlib.sha256(data).digest()
+        self.contents[digest] = reads + events
+        seqs = [stored.append_seq for stored in (*request.reads, *request.events)]
+        self.seqs[digest] = tuple(zip(seqs, reads + events, strict=True))
 
     def note_published(self, incarnation: int, batch_id: BatchId, data: bytes) -> None:
         """Compare what is published with what was published under this identity before."""
-        self.identities[hashlib.sha256(data).digest()] = batch_id
+        digest = hashlib.sha256(data).digest()
+        if digest in self.identities:
+            return
+        self.identities[digest] = batch_id
         if self.published.setdefault((incarnation, batch_id), data) != data:
             raise self.world.fail(f"batch {batch_id} was published with other bytes than before")
+        for append_seq, item in self.seqs.get(digest, ()):
+            place = (incarnation, str(batch_id.collector), batch_id.epoch, append_seq)
+            if self.published_places.setdefault(place, item) != item:
+                raise self.world.fail(f"{batch_id}: append_seq {append_seq} was published for two items")
 
     def check_settled(self, collector: str, digest: bytes) -> None:
         """Compare what a store settled with what the portal committed."""

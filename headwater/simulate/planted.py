@@ -47,11 +47,16 @@ def _ack_before_commit() -> Sites:
 
     from portal.ingest.apply import apply_batch
 
+    waiting: list[tuple[Any, Any]] = []
+
     def apply_and_commit_later(*arguments: Any) -> Any:
-        if connection.in_atomic_block or not transaction.get_autocommit():
-            transaction.commit()
-            transaction.set_autocommit(True)
-        transaction.set_autocommit(False)
+        for process, outer in waiting:
+            if connection.connection is process:  # else it died with what it had not committed
+                outer.__exit__(None, None, None)
+        waiting.clear()
+        outer = transaction.atomic()
+        outer.__enter__()
+        waiting.append((connection.connection, outer))
         return apply_batch(*arguments)
 
     return [("portal.ingest.apply", "apply_batch", apply_and_commit_later)]

@@ -112,7 +112,7 @@ class Portal:
             if answer is not None:
                 self.broker.send_down(collector, ack_topic(collector), answer.signed)
             self._point("after the ack")
-            if self.world.chance(0.3):
+            if self.world.chance(0.15):
                 self.ask()
         except SimulatedCrash as crash:
             self.crash(str(crash))

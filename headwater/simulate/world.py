@@ -1,4 +1,4 @@
-"""Simulated time: one queue of events, one source of chance, one trace. Nothing here waits and nothing reads a clock."""
+"""Simulated time: one queue of events, one source of chance, one trace. Nothing waits here or reads a clock."""
 
 from __future__ import annotations
 
