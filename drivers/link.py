@@ -218,6 +218,10 @@ class TcpLink(OpenLink):
         self._ahead = ahead[size:]
         return ahead[:size]
 
+    def fileno(self) -> int:
+        """Return the descriptor, -1 while the line is closed."""
+        return self._socket.fileno() if self._socket else -1
+
     def _open(self) -> None:
         self._socket = _open_tcp(self.settings)
         self._input = select.poll()

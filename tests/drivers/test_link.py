@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import pytest
 
 from domain.clock import ManualClock, ScaledClock, SystemClock
 from domain.errors import ConfigError, ResourceUnavailable
+from drivers import link as link_module
 from drivers.base import SCALED_SLACK_REAL_S, Deadline
 from drivers.errors import LinkDown
-from drivers.link import LinkSettings, open_link
+from drivers.link import LinkSettings, TcpLink, open_link
 from tests.drivers.support import START, PtyMeter
 
 
@@ -137,6 +139,75 @@ def test_a_tcp_endpoint_that_closes_is_link_down_and_can_be_reopened(listener: s
     assert link.receive(3, Deadline(clock, 5)) == b"two"
     thread.join()
     link.close()
+
+
+@pytest.fixture
+def tcp_pair(listener: socket.socket) -> Iterator[tuple[TcpLink, socket.socket]]:
+    """A link and the other side of it."""
+    host, port = listener.getsockname()
+    link = open_link(kind="tcp", host=host, tcp_port=port, clock=SystemClock())
+    assert isinstance(link, TcpLink)
+    other, _ = listener.accept()
+    with other:
+        yield link, other
+    link.close()
+
+
+def test_what_came_beyond_the_bytes_asked_for_is_the_next_answers(tcp_pair: tuple[TcpLink, socket.socket]) -> None:
+    link, other = tcp_pair
+    deadline = Deadline(SystemClock(), 5)
+    other.sendall(b"abcdef")
+    assert link.receive(2, deadline) == b"ab"
+    stamped_at = link.last_byte_at
+    assert (link.receive(3, deadline), link.last_byte_at) == (b"cde", stamped_at)
+    other.sendall(b"gh")
+    assert link.receive(3, deadline) == b"fgh"
+    assert link.last_byte_at > stamped_at
+
+
+def test_what_came_unasked_over_tcp_is_dropped_whether_it_was_read_or_not(
+    tcp_pair: tuple[TcpLink, socket.socket],
+) -> None:
+    link, other = tcp_pair
+    other.sendall(b"late")
+    assert link.receive(1, Deadline(SystemClock(), 5)) == b"l"
+    other.sendall(b"later")
+    assert select.select([link.fileno()], [], [], 5)[0]
+    link.discard_input()
+    other.sendall(b"now")
+    assert link.receive(3, Deadline(SystemClock(), 5)) == b"now"
+
+
+def test_a_socket_is_waited_for_until_the_deadline_and_no_longer(tcp_pair: tuple[TcpLink, socket.socket]) -> None:
+    link, other = tcp_pair
+    clock = SystemClock()
+    for wait_s in (0.3, 0.02, 0.15, 0.0):
+        other.sendall(b"ab")
+        deadline = Deadline(clock, wait_s)
+        assert link.receive(3, deadline) in ((b"ab",) if wait_s else (b"ab", b""))
+        assert deadline.expired
+        link.discard_input()
+    assert Deadline(clock, 0.2).within(5).remaining_s() <= 0.2
+
+
+def test_a_device_that_closes_while_nobody_asks_is_noticed_before_the_next_question(
+    tcp_pair: tuple[TcpLink, socket.socket],
+) -> None:
+    link, other = tcp_pair
+    other.close()
+    assert select.select([link.fileno()], [], [], 5)[0]
+    with pytest.raises(LinkDown, match="closed by the other side"):
+        link.discard_input()
+
+
+def test_a_device_that_takes_no_bytes_is_link_down(
+    tcp_pair: tuple[TcpLink, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "SEND_TIMEOUT_S", 0.1)
+    link, _ = tcp_pair
+    link.reopen()
+    with pytest.raises(LinkDown, match="takes no more bytes"):
+        link.send(bytes(64 * 1024 * 1024))
 
 
 def test_a_refused_connection_names_host_and_port(listener: socket.socket) -> None:

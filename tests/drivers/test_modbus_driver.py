@@ -7,9 +7,11 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from pymodbus.framer import FramerRTU
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -21,7 +23,8 @@ from domain.units import Unit
 from drivers.base import Deadline, MeterReply, MeterTarget
 from drivers.errors import ApplicationError, BadFrame, BadReply, NoReply
 from drivers.link import open_link
-from drivers.modbus import ModbusDriver
+from drivers.modbus import ModbusDriver, count_total, poll_of
+from drivers.modbus_map import load_map
 from drivers.registry import DRIVERS, load_driver
 from tests.drivers.support import PtyMeter, ScriptedLink
 
@@ -132,6 +135,30 @@ def test_the_low_word_first_total() -> None:
     assert reply.alarms == ("error_code_bit_4",)
 
 
+@pytest.mark.parametrize("kind", ["u16", "u32", "u64"])
+def test_a_plain_integer_total_is_what_the_general_way_makes_of_it(tmp_path: Path, kind: str) -> None:
+    size = {"u16": 1, "u32": 2, "u64": 4}[kind]
+    path = tmp_path / f"{kind}.toml"
+    path.write_text(
+        'maker = "m"\nmeter = "m"\nsource = "s"\nconfidence = "c"\n[[register]]\nname = "t"\naddress = 10\n'
+        f'type = "{kind}"\nrole = "total"\nunit = "gal"\nscale = -1\nmodulus = 60000\n'
+    )
+    target = MeterTarget(MeterId("meter-1"), "5", str(path), scale=2)
+    (total,) = poll_of(target).totals
+    assert total.counts is not None
+    for value, valid in ((0, True), (59_999, True), (60_000, False), (65_535, False)):
+        words: Words = {}
+        put(words, 10, value.to_bytes(2 * size, "big"))
+        reply = read(serial_link(rtu(answer(words, 3))), str(path), scale=2)
+        counted = count_total(load_map(str(path)), total.map, words, scale=2)
+        assert [(r.raw_count, r.register) for r in reply.reads] == ([(value, total.counts)] if valid else [])
+        assert (counted is not None) == valid
+        if counted is not None:
+            register = total.counts
+            assert counted == (value, register.unit, register.scale, register.modulus)
+        assert reply.alarms == (() if valid else ("no_valid_total",))
+
+
 def mag8000(product: int = 10779) -> Words:
     words: Words = {79: product, 3016: 0}
     put(words, 3017, struct.pack(">ii", 2462490, 999_999_999))
@@ -219,6 +246,30 @@ def test_a_late_tcp_reply_to_an_earlier_question_is_passed_over() -> None:
 
     link = ScriptedLink(reply, kind="tcp", char_time_s=0.0)
     assert read(link).reads[0].raw_count == 1234568
+
+
+def test_a_plain_tcp_reply_says_what_pymodbus_reads_in_it_and_a_turned_bit_is_refused() -> None:
+    meter = answer({8: 0x5678, 9: 0x0012, 71: 0}, 3)
+    decoded: list[int] = []
+    for bit in (None, *range(8 * 13)):
+
+        def reply(request: bytes, bit: int | None = bit) -> bytes:
+            pdu = meter(request[7:])
+            frame = request[:4] + struct.pack(">HB", len(pdu) + 1, request[6]) + pdu
+            if bit is None and len(pdu) == 6:
+                values = FramerSocket(DecodePDU(is_server=False)).handleFrame(frame, 0, 0)[1]
+                assert values is not None
+                decoded.append(values.registers[1] << 16 | values.registers[0])
+            if bit is None or len(pdu) != 6:
+                return frame
+            return (int.from_bytes(frame, "big") ^ 1 << 8 * 13 - 1 - bit).to_bytes(13, "big")
+
+        link = ScriptedLink(reply, kind="tcp", char_time_s=0.0)
+        if bit is None:
+            assert read(link, "tuf2000m").reads[0].raw_count == decoded[0] == 0x125678
+        elif bit < 8 * 9:  # the frame around the registers: TCP has no other check of its own
+            with pytest.raises((BadReply, NoReply)):
+                read(link, "tuf2000m")
 
 
 def test_damaged_tcp_replies_are_refused() -> None:
