@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 ROW = "row.json"
 _FIRST_READ_S = 120.0
+_NEXT_MESSAGE_S = 30.0
 
 
 def run(rig: Rig) -> dict[str, Any]:
@@ -84,14 +85,21 @@ def _outage(rig: Rig) -> int | None:
     waiting = rig.waiting_reads() if cell.mode else None
     rig.mend_link()
     if cell.kill_ingest:
-        for pause_s in (0.7, 3.0):
-            time.sleep(pause_s)
+        for _ in range(2):
+            _wait_for_a_message(rig)
             rig.kill_ingest()
     if cell.fill_at_s is not None:
         # The disk stays full while the link is back: acks have to be noted all the same. Then reading has to go on.
         time.sleep(cell.after_s)
         filler.remove()
     return waiting
+
+
+def _wait_for_a_message(rig: Rig) -> None:
+    """Wait until the broker gets readings: whoever takes them in has work in hand."""
+    before, ends_s = rig.payload()["messages"], time.monotonic() + _NEXT_MESSAGE_S
+    while rig.payload()["messages"] == before and time.monotonic() < ends_s:
+        time.sleep(0.01)
 
 
 def _figures(rig: Rig, took_s: float, replies: int, cpu_before_s: float) -> dict[str, Any]:

@@ -74,7 +74,7 @@ had to deliver when the outage ended; **longest pause** in which no meter was re
 
 
 def _verdict(rows: list[dict[str, Any]]) -> str:
-    ours = [row for row in rows if row["side"] == "headwater"]
+    ours = [row for row in rows if row["side"] == "headwater" and not row.get("skipped")]
     if all(row.get("flawless") for row in ours):
         return f"Lost 0 and counted twice 0 in each of the {len(ours)} cells."
     wrong = [row["cell"] for row in ours if not row.get("flawless")]

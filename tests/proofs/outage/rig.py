@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _PUBLISH = re.compile(rb"Received PUBLISH from (\S+) \(.*?'([^']+)', \.\.\. \((\d+) bytes\)\)")
 FILLER = "filler"
 _FILL_AGAIN_S = 0.05
+NO_DISK = "a small disk cannot be mounted here"
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -217,7 +218,7 @@ def mount_small_disk(folder: Path, megabytes: int) -> None:
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"a disk of {megabytes} MB cannot be mounted here: {done.stderr.strip()}")
+        raise RuntimeError(f"{NO_DISK}: {done.stderr.strip()}")
 
 
 def longest_gap_s(moments: Sequence[float]) -> float:
