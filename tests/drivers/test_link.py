@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -186,6 +188,11 @@ def test_a_socket_is_waited_for_until_the_deadline_and_no_longer(tcp_pair: tuple
         deadline = Deadline(clock, wait_s)
         assert link.receive(3, deadline) in ((b"ab",) if wait_s else (b"ab", b""))
         assert deadline.expired
+        with socket.socket(fileno=os.dup(link.fileno())) as same:
+            told = same.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+        whole_s, part_us = struct.unpack("@ll", told)
+        # The kernel counts in ticks; it was told no more than what was left.
+        assert not wait_s or whole_s + part_us / 1e6 <= wait_s + 0.011
         link.discard_input()
     assert Deadline(clock, 0.2).within(5).remaining_s() <= 0.2
 

@@ -71,6 +71,10 @@ def test_an_agenda_agrees_with_the_plan_at_every_step_whatever_fails() -> None:
         after = schedule.failed(plan, meter, history, now_s) if failed else schedule.succeeded(meter, now_s)
         histories[meter.meter_id] = after
         agenda.note(meter, after)
+        if rng.random() < 0.2:  # somebody else, out of turn
+            other = rng.choice(meters)
+            histories[other.meter_id] = schedule.succeeded(other, now_s)
+            agenda.note(other, histories[other.meter_id])
         now_s += rng.choice((0.0, 0.01, 0.01, 3.0))
     assert asked > 1000
     assert schedule.Agenda(Plan((), 2, "x")).next_poll(0.0) == (None, math.inf)
