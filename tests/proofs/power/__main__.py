@@ -59,7 +59,7 @@ def run(
         return Proof(recordings, folder, seed=seed, disk=disk).run(states, violations_max=violations_max)
 
 
-def replay(text: str, *, plant: str = "") -> Result:
+def replay(text: str, *, plant: str = "", keep: Path | None = None) -> Result:
     """Record the scene of a state anew and check that state again."""
     state = StateId.parse(text)
     with in_memory() as work:
@@ -67,7 +67,7 @@ def replay(text: str, *, plant: str = "") -> Result:
         if recording.shape != state.shape:
             print(f"the recording differs ({recording.shape}, not {state.shape}): other code, Python or SQLite")
         (work / "state").mkdir()
-        return Proof([recording], work / "state", seed=state.seed, disk=state.disk).replay(state)
+        return Proof([recording], work / "state", seed=state.seed, disk=state.disk).replay(state, keep=keep)
 
 
 def summary(result: Result, given: argparse.Namespace) -> dict[str, Any]:
@@ -128,6 +128,7 @@ def main() -> int:
     parser.add_argument("--plant", choices=tuple(PLANTS), default="")
     parser.add_argument("--scene", choices=SCENES, action="append")
     parser.add_argument("--replay", metavar="ID")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="with --replay: where the state's files are put")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ci", action="store_true", help="a fixed sample, and that a plant is found")
     given = parser.parse_args()
@@ -136,7 +137,7 @@ def main() -> int:
         print(f"skipped: {why}", file=sys.stderr)
         return 10 if "strace" in os.environ.get("HEADWATER_REQUIRE", "").split(",") else 0
     if given.replay:
-        result = replay(given.replay, plant=given.plant)
+        result = replay(given.replay, plant=given.plant, keep=given.keep)
         print("\n".join(f"{state}  {what}" for state, what in result.violations) or "no promise broken in this state")
         return 1 if result.violations else 0
     if given.ci:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class Proof:
     def __init__(self, recordings: list[Recording], folder: Path, *, seed: int, disk: str = "worst") -> None:
         self.recordings, self.folder, self.seed, self.disk = recordings, folder, seed, disk
         self.result = Result()
+        self.keep: Path | None = None
         self._checked: set[tuple[bytes, int]] = set()
         self._contents: set[bytes] = set()
 
@@ -144,16 +146,21 @@ class Proof:
         self.result.checks += 1
         self.result.states = len(self._contents)
         self.result.by_scene[recording.name] += 1
+        if self.keep is not None:
+            shutil.copytree(self.folder, self.keep)
         try:
             recording.check(self.folder, promises, self.result.found)
-        except Violation as violation:
-            self.result.violations.append((state, str(violation)))
+        except Exception as error:
+            # Whatever the store or the portal raises over a state is as bad as a promise that was broken.
+            what = str(error) if isinstance(error, Violation) else f"{type(error).__name__}: {error}"
+            self.result.violations.append((state, what))
             if self.result.first_after is None:
                 self.result.first_after = self.result.states
         return True
 
-    def replay(self, state: StateId) -> Result:
-        """Check one state again."""
+    def replay(self, state: StateId, *, keep: Path | None = None) -> Result:
+        """Check one state again; its files as the cut left them are copied to `keep`, a folder to be made."""
+        self.keep = keep
         (recording,) = self.recordings
         for cut, disk, promises in self._cuts(recording):
             if cut == state.cut:
