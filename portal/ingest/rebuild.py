@@ -62,7 +62,7 @@ def rebuild() -> int:
     batches = 0
     for row in StoredBatch.objects.select_related("epoch__collector").order_by("pk").iterator(chunk_size=100):
         collector = row.epoch.collector
-        batch = open_batch(bytes(row.signed), collector=CollectorId(collector.collector_id), keys=_every_key(collector))
+        batch = open_batch(bytes(row.signed), collector=CollectorId(collector.collector_id), keys=every_key(collector))
         stream = batch.id.stream
         head, beside = head_of(row.epoch_id, stream), head_of(row.epoch_id, other(stream))
         run_together(head_rows(batch, bytes(row.batch_hash), row.epoch, head, beside, received_at=row.received_at))
@@ -74,7 +74,8 @@ def rebuild() -> int:
     return batches
 
 
-def _every_key(collector: Collector) -> Callable[[bytes], VerifyKey | None]:
+def every_key(collector: Collector) -> Callable[[bytes], VerifyKey | None]:
+    """Return what finds any key that a collector ever had."""
     keys = {
         row.kid: VerifyKey(Algorithm[row.alg], bytes(row.public_key))
         for row in CollectorKey.objects.filter(collector=collector)

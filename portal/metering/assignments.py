@@ -17,7 +17,7 @@ from portal.metering.reads import to_us
 from portal.metering.registers import meter_rows, rows_and_made
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from domain.reading import Register
@@ -35,11 +35,15 @@ class Sight:
     meters     meter id to row id and windows: the spans [start, end) of microseconds in which the collector may speak
                for the meter; None for always.
     registers  each register's row id.
+    table      the registers of the batch before, if the collector may always speak for all of them; rows: their ids.
+               Decoding gives the very same table again and again, so that nothing of it has to be looked up.
     """
 
     token: bytes
     meters: dict[str, tuple[int, Windows | None]] = field(default_factory=dict)
     registers: dict[Register, int] = field(default_factory=dict)
+    table: Sequence[Register] = ()
+    rows: list[int] = field(default_factory=list)
 
 
 _REMEMBERED: dict[int, Sight] = {}
@@ -48,8 +52,8 @@ _REMEMBERED: dict[int, Sight] = {}
 def sight_of(
     collector: int,
     *,
-    registers: Collection[Register],
-    meters: Iterable[str] = (),
+    registers: Sequence[Register],
+    meters: Collection[str] = (),
     token: bytes | None = None,
     seen_at: datetime,
 ) -> Sight:
@@ -64,6 +68,8 @@ def sight_of(
     sight = _REMEMBERED.get(collector)
     if sight is None or sight.token != token:
         sight = Sight(token)
+    if registers is sight.table and not meters:
+        return sight
     new_registers = [register for register in registers if register not in sight.registers]
     new_meters = {register.meter_id for register in new_registers} | set(meters)
     new_meters -= sight.meters.keys()

@@ -49,64 +49,73 @@ class _Held:
     moments: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """A meter that was moved: what its new collector said of it from this moment (microseconds) on now enters."""
+
+    meter_id: MeterId
+    since_us: int
+
+
 def routed(
-    batch: Batch, *, epoch: Epoch, received_at: datetime, token: bytes | None, meter: MeterId | None = None
+    batch: Batch, *, epoch: Epoch, received_at: datetime, token: bytes | None, entering: Entering | None = None
 ) -> Routed:
     """Return what enters of a stored batch, and write down what does not.
 
-    meter  look at what concerns this meter alone; what of it is still kept back is written down anew.
+    entering  look at what concerns this meter alone; what of it is still kept back is written down anew.
     """
     reads = columns_of(batch.reads)
     named = {stored.event.meter_id for stored in batch.events if stored.event.meter_id is not None}
     sight = sight_of(epoch.collector_id, registers=reads.registers, meters=named, token=token, seen_at=received_at)
+    if reads.registers is sight.table and not named and entering is None:
+        return Routed(reads, sight.rows, None, batch.events, {})
     rows = [sight.registers[register] for register in reads.registers]
     meters: dict[str, int] = {meter_id: sight.meters[meter_id][0] for meter_id in named}
     names = [register.meter_id for register in reads.registers]
-    if meter is None and all(sight.meters[name][1] is None for name in (*names, *named)):
+    if entering is None and all(sight.meters[name][1] is None for name in (*names, *named)):
+        sight.table, sight.rows = reads.registers, rows
         return Routed(reads, rows, None, batch.events, meters)
     held: dict[str, _Held] = {}
-    chosen = _chosen(reads, names, sight, held, meter)
-    events = [
-        stored
-        for stored in batch.events
-        if (meter is None or stored.event.meter_id == meter) and _enters(stored, sight, held)
-    ]
-    _write_down(held, sight, batch, epoch, meter)
+    chosen = _chosen(reads, names, sight, held, entering)
+    events = [stored for stored in batch.events if _enters(stored, sight, held, entering)]
+    _write_down(held, sight, batch, epoch, entering)
     return Routed(reads, rows, chosen, events, meters)
 
 
 def _chosen(
-    reads: ReadColumns, names: Sequence[str], sight: Sight, held: dict[str, _Held], meter: MeterId | None
+    reads: ReadColumns, names: Sequence[str], sight: Sight, held: dict[str, _Held], entering: Entering | None
 ) -> list[int]:
     windows = [sight.meters[name][1] for name in names]
-    looked_at = [meter is None or name == meter for name in names]
+    looked_at = [entering is None or name == entering.meter_id for name in names]
     chosen = []
     for place, (index, at_us) in enumerate(zip(reads.indices, reads.at_us, strict=True)):
         if not looked_at[index]:
             continue
-        if allowed(windows[index], at_us):
-            chosen.append(place)
-        else:
+        if not allowed(windows[index], at_us):
             kept = held.setdefault(names[index], _Held())
             kept.reads += 1
             kept.moments.append(at_us)
+        elif entering is None or at_us >= entering.since_us:  # what is older entered when it came
+            chosen.append(place)
     return chosen
 
 
-def _enters(stored: StoredEvent, sight: Sight, held: dict[str, _Held]) -> bool:
-    meter_id = stored.event.meter_id
-    if meter_id is None or allowed(sight.meters[meter_id][1], at_us := to_us(stored.event.at)):
-        return True
+def _enters(stored: StoredEvent, sight: Sight, held: dict[str, _Held], entering: Entering | None) -> bool:
+    meter_id, at_us = stored.event.meter_id, to_us(stored.event.at)
+    if entering is not None and meter_id != entering.meter_id:
+        return False
+    if meter_id is None or allowed(sight.meters[meter_id][1], at_us):
+        return entering is None or at_us >= entering.since_us
     kept = held.setdefault(meter_id, _Held())
     kept.events += 1
     kept.moments.append(at_us)
     return False
 
 
-def _write_down(held: Mapping[str, _Held], sight: Sight, batch: Batch, epoch: Epoch, meter: MeterId | None) -> None:
+def _write_down(held: Mapping[str, _Held], sight: Sight, batch: Batch, epoch: Epoch, entering: Entering | None) -> None:
     stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
-    if meter is not None:
-        Quarantined.objects.filter(batch__in=stored, meter=sight.meters[meter][0]).delete()
+    if entering is not None:
+        Quarantined.objects.filter(batch__in=stored, meter__meter_id=entering.meter_id).delete()
     if not held:
         return
     row = stored.values_list("pk", flat=True).get()

@@ -27,10 +27,10 @@ from sync.read_columns import columns_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from domain.ids import MeterId
     from domain.reading import Register
     from portal.core.models import User
     from portal.core.statements import Statement
+    from portal.metering.routing import Entering
     from sync.batch import Batch
 
 _CLOCK_AHEAD = timedelta(days=1)
@@ -102,7 +102,7 @@ def apply_contents(
     received_at: datetime,
     token: bytes | None = None,
     may_repeat: bool = True,
-    meter: MeterId | None = None,
+    entering: Entering | None = None,
 ) -> int:
     """Write a batch's reads and events and everything that follows from them; return the change number.
 
@@ -111,9 +111,9 @@ def apply_contents(
     A read that another epoch of the collector brought before (a store was restored or salvaged) is kept once.
 
     token       of the collector's registry, None to look it up; may_repeat: the collector has other epochs.
-    meter       apply what concerns this meter alone, which was in quarantine.
+    entering    apply what concerns one meter alone, which was in quarantine.
     """
-    part = routed(batch, epoch=epoch, received_at=received_at, token=token, meter=meter)
+    part = routed(batch, epoch=epoch, received_at=received_at, token=token, entering=entering)
     chosen = part.chosen
     if may_repeat and (repeated := held_before(part.reads, part.rows, epoch=epoch)):
         places = range(len(part.reads)) if chosen is None else chosen
