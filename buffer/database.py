@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from buffer.errors import UNREADABLE, StoreDamaged, StoreError, StoreFull, translated
+from buffer.errors import NONSENSE, UNREADABLE, StoreDamaged, StoreError, StoreFull, translated
 from buffer.folder import make_folder
 
 if TYPE_CHECKING:
@@ -135,6 +135,13 @@ class Database:
         self._sync_delay_s = sync_delay_s
         # Closed after the connection only: closing it earlier would drop the connection's own locks on the file.
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._take_room()
+        except UNREADABLE as error:
+            raise self.failed(error) from error
+
+    def _take_room(self) -> None:
+        connection = self.connection
         connection.execute(f"PRAGMA wal_autocheckpoint={self.sizes.checkpoint_frames}")
         connection.execute(f"PRAGMA journal_size_limit={self.sizes.log_bytes}")
         self._hold_log()
@@ -206,6 +213,15 @@ class Database:
         """Return how many pages an append may still use without the file's growing."""
         with self.read():
             return self._pragma("freelist_count") + self._allowed_pages - self._pragma("page_count")
+
+    def room_bytes(self) -> int:
+        """Return how much more can be stored before appends stall, if nothing goes and nobody else takes it."""
+        with self.read():
+            free, pages = self._pragma("freelist_count"), self._pragma("page_count")
+        disk = os.statvfs(self.path.parent)
+        held = os.fstat(self._file).st_size // PAGE_BYTES
+        spare = max(0, disk.f_bavail * disk.f_frsize - self.sizes.keep_free_bytes) // PAGE_BYTES
+        return max(0, free + min(self.sizes.most_pages, held + spare) - pages) * PAGE_BYTES
 
     @property
     def is_full_of_ours(self) -> bool:
@@ -301,20 +317,32 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Run the body's queries while nobody writes; raises StoreError instead of sqlite3.Error."""
+        """Run the body's queries while nobody writes; raises StoreError instead of sqlite3.Error.
+
+        A row that makes no sense is damage too: the next start looks at every row, and salvages if it finds it again.
+        """
         with self._lock:
             try:
                 yield self.connection
             except UNREADABLE as error:
                 raise self.failed(error) from error
+            except NONSENSE as error:
+                self._suspect()
+                raise StoreDamaged(
+                    f"the store {self.path} holds what nobody wrote ({error!r}): restart the gateway and it salvages "
+                    "what it can"
+                ) from error
 
     def failed(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
         """Return the store's error for SQLite's; a damaged file is marked, so that the next start salvages it."""
         result = translated(error, self.path)
         if isinstance(result, StoreDamaged):
-            with contextlib.suppress(OSError):
-                sidecar(self.path, "suspect").touch()
+            self._suspect()
         return result
+
+    def _suspect(self) -> None:
+        with contextlib.suppress(OSError):
+            sidecar(self.path, "suspect").touch()
 
     def bytes_used(self) -> int:
         """Return the size of the database and its log."""

@@ -33,6 +33,9 @@ class StoreDamaged(StoreError):
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises: where SQLite's message quotes the damage, Python cannot decode it."""
 
+NONSENSE = (KeyError, ValueError, TypeError, OverflowError, IndexError)
+"""What a row raises that SQLite reads without complaint and that nobody can have written."""
+
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -42,6 +45,8 @@ def translated(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreEr
     """Return what SQLite said as an error of the store, with what to do next."""
     if isinstance(error, UnicodeDecodeError):
         return StoreDamaged(f"the store {path} is damaged: restart the gateway and it salvages what it can")
+    if str(error).startswith("Could not decode"):  # Python's, not SQLite's: text that is none, and no error code
+        return StoreDamaged(f"the store {path} is damaged ({error}): restart the gateway and it salvages what it can")
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(

@@ -81,6 +81,9 @@ class StoreStatus:
     bytes_free    free on the disk.
     reserve_kept  whether the room for acks and deletes is still untouched.
     thinned_reads interval reads that ever gave way for lack of room; events say which.
+    rejected_for  how many batches were rejected for each reason.
+    bytes_to_send signed bytes that wait, those not sealed yet by what reads cost in the batches before.
+    days_to_full  until there is no room, at the pace of the last reads and with nothing acknowledged; None until known.
     """
 
     path: Path
@@ -95,6 +98,9 @@ class StoreStatus:
     bytes_free: int
     reserve_kept: bool
     thinned_reads: int
+    rejected_for: dict[str, int]
+    bytes_to_send: int
+    days_to_full: float | None
 
     @property
     def backlog_items(self) -> int:

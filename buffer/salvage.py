@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from buffer import leaves
 from buffer.database import connect, sidecar
-from buffer.errors import UNREADABLE
+from buffer.errors import NONSENSE, UNREADABLE
 from buffer.folder import sync_folder
 from buffer.migrate import migrate
-from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, stored_event, stored_read
+from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, from_us, stored_event, stored_read
 from buffer.streams import NO_PREVIOUS, SUPERSEDED
 from domain.ids import BatchId, CollectorId, Stream
 from domain.reading import ReadFlag
@@ -39,8 +39,10 @@ _MOST_PROBES = 5_000
 """Failed queries, beyond one for each row that was read, after which a table's remaining ranges are given up: a lost
 inner page hides millions of keys, and meanwhile no meter is read."""
 _HIGHEST_KEY = 2**40
+_KEYS_BY_PAGE = 64
+"""A range of so many keys or fewer that a query fails in is taken from the pages instead of asked for row by row."""
 _BATCH_PLACE = "ref, epoch, stream, sequence, collector, hash, items, first_seq, last_seq"
-_BATCH_COLUMNS = f"{_BATCH_PLACE}, sealed_at_us, state, settled_at_us, reason"
+BATCH_COLUMNS = f"{_BATCH_PLACE}, sealed_at_us, state, settled_at_us, reason"
 _COPIED = {
     "epoch": "ref, epoch, why, created_at_us, previous_epoch, previous_bulk, previous_urgent",
     "register": "ref, meter_id, register_id, unit, scale, modulus",
@@ -86,7 +88,7 @@ def salvage(
     _remove(half)
     try:
         _carry_over(path, half, result, connection)
-    except (*UNREADABLE, OSError) as error:
+    except (*UNREADABLE, *NONSENSE, OSError) as error:
         # No room for a second copy, most likely. Reading meters goes on in an empty store; the data stay set aside.
         result.reads = result.events = result.batches = 0
         result.why = f"{why}; nothing carried over: {error}"
@@ -254,7 +256,7 @@ class _Carrier:
                     yield from self._by_page(table, columns, low, _HIGHEST_KEY)
                     return
                 probes += 1
-                if low == high or probes > most:
+                if high - low < (_KEYS_BY_PAGE if self._pages() else 1) or probes > most:
                     self.result.lost += 1
                     yield from self._by_page(table, columns, low, high)
                 else:
@@ -268,17 +270,20 @@ class _Carrier:
 
     def _by_page(self, table: str, columns: str, low: int, high: int) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a range of keys that no query reaches, from whatever leaf pages there are."""
-        if not self._looked:
-            self._looked = True
-            # Without room for what is found, what queries reach is still carried over.
-            with contextlib.suppress(*UNREADABLE, OSError):
-                self._found = leaves.recovered(self.path)
-        if self._found is not None:
+        if pages := self._pages():
             key = columns.split(",")[0]
-            yield from self._found.execute(
+            yield from pages.execute(
                 f"SELECT {columns} FROM {table} WHERE {key} BETWEEN ? AND ? ORDER BY {key}",  # noqa: S608
                 (low, high),
             )
+
+    def _pages(self) -> sqlite3.Connection | None:
+        """Return what the pages show, looked through once; None when there is no room to note it down."""
+        if not self._looked:
+            self._looked = True
+            with contextlib.suppress(*UNREADABLE, OSError):  # what queries reach is carried over all the same
+                self._found = leaves.recovered(self.path)
+        return self._found
 
     def _copy(self, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
         marks = ", ".join("?" * len(columns.split(",")))
@@ -306,10 +311,10 @@ class _Carrier:
         """Carry every batch whose bytes have their hash; returns the cursors when no batch is in doubt."""
         before, complete = self.result.lost, True
         epochs = dict(self.new.execute("SELECT ref, epoch FROM epoch").fetchall())
-        for row in self._rows("batch", _BATCH_COLUMNS):
+        for row in self._rows("batch", BATCH_COLUMNS):
             data = self._bytes_of(row[0])
-            if data is not None and _is_sound(row, data, epochs):
-                self._copy("batch", _BATCH_COLUMNS, iter([row]))
+            if data is not None and is_sound(row, data, epochs):
+                self._copy("batch", BATCH_COLUMNS, iter([row]))
                 self._copy("batch_bytes", "ref, data", iter([(row[0], data)]))
                 if row[10] != SUPERSEDED:
                     self.covered[row[2]].append((row[7], row[8]))
@@ -345,10 +350,10 @@ class _Carrier:
         for row in self._rows(table, columns):
             try:
                 parse(row)
-            except (KeyError, ValueError, TypeError, OverflowError):
+                stream = _stream_of(table, row)
+            except NONSENSE:
                 self.result.lost += 1
                 continue
-            stream = _stream_of(table, row)
             if not cursors:
                 if self._is_covered(stream, row[0]):
                     continue
@@ -379,11 +384,16 @@ def _stream_of(table: str, row: tuple[Any, ...]) -> Stream:
     return Stream.URGENT if row[9] & int(ReadFlag.ON_DEMAND) else Stream.BULK
 
 
-def _is_sound(row: tuple[Any, ...], data: bytes, epochs: dict[int, bytes]) -> bool:
-    """Return whether a batch is what was sealed: its bytes by their hash, its identity by the domain's checks."""
+def is_sound(row: tuple[Any, ...], data: object, epochs: dict[int, bytes]) -> bool:
+    """Return whether a batch is what was sealed: its bytes by their hash, its identity by the domain's checks.
+
+    row  the columns of BATCH_COLUMNS.
+    """
     try:
         BatchId(CollectorId(row[4]), epochs[row[1]], Stream(row[2]), row[3])
-    except (KeyError, ValueError, TypeError):
+        from_us(row[9])
+    except NONSENSE:
         return False
     numbers = all(isinstance(row[column], int) for column in (6, 7, 8, 9, 10))
-    return numbers and row[7] <= row[8] and row[10] in (0, 1, 2, SUPERSEDED) and hashlib.sha256(data).digest() == row[5]
+    known = numbers and row[7] <= row[8] and row[10] in (0, 1, 2, SUPERSEDED)
+    return known and isinstance(data, bytes) and hashlib.sha256(data).digest() == row[5]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from buffer import retention, salvage, streams
 from buffer.database import PAGE_BYTES, Database, Lock, sidecar
-from buffer.errors import StoreFull
+from buffer.errors import StoreDamaged, StoreFull
 from buffer.model import SealedBatch, SealRequest, StoreStatus
 from buffer.opening import open_sound, start_epoch
 from buffer.rows import (
@@ -103,16 +103,37 @@ class Store:
         """
         lock = Lock(path)
         try:
-            opened, salvaged = open_sound(path, clock=clock, connection=connection, busy_s=busy_s)
-            database = Database(path, opened, max_bytes=max_bytes, sync_delay_s=sync_delay_s)
-            start_epoch(database, clock=clock, entropy=entropy, salvaged=salvaged)
-            store = cls(database, lock, clock=clock, entropy=entropy)
+            for last_try in (False, True):
+                opened, salvaged = open_sound(path, clock=clock, connection=connection, busy_s=busy_s)
+                try:
+                    database = Database(path, opened, max_bytes=max_bytes, sync_delay_s=sync_delay_s)
+                    return cls._started(database, lock, clock=clock, entropy=entropy, salvaged=salvaged)
+                except BaseException as error:
+                    opened.close()
+                    # Damage that the check did not see is marked by now, and the next look is at every row.
+                    if last_try or not isinstance(error, StoreDamaged):
+                        raise
         except BaseException:
             lock.release()
             raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    @classmethod
+    def _started(
+        cls,
+        database: Database,
+        lock: Lock,
+        *,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        salvaged: salvage.Salvaged | None,
+    ) -> Self:
+        start_epoch(database, clock=clock, entropy=entropy, salvaged=salvaged)
+        with database.read():
+            store = cls(database, lock, clock=clock, entropy=entropy)
         if salvaged is not None:
             store._report(EventKind.STORE_SALVAGED, f"store-salvaged:{salvaged.aside}", salvaged.as_detail())
-            salvage.reported(path)
+            salvage.reported(database.path)
         return store
 
     def close(self) -> None:

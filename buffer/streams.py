@@ -249,12 +249,16 @@ def status(db: sqlite3.Connection, database: Database, *, last_append_seq: int) 
     epoch = newest_epoch(db)
     disk = os.statvfs(database.path.parent)
     counts = dict(db.execute("SELECT state, COUNT(*) FROM batch GROUP BY state").fetchall())
+    stands = tuple(_stream_status(db, stream) for stream in Stream)
+    reasons = "SELECT COALESCE(reason, ''), COUNT(*) FROM batch WHERE state = 2 GROUP BY 1 ORDER BY 2 DESC"
+    room_bytes = database.room_bytes()
+    per_day = _reads_per_day(db)
     return StoreStatus(
         database.path,
         epoch.epoch,
         epoch.why,
         last_append_seq,
-        tuple(_stream_status(db, stream) for stream in Stream),
+        stands,
         counts.get(2, 0),
         counts.get(1, 0),
         database.bytes_used(),
@@ -262,7 +266,39 @@ def status(db: sqlite3.Connection, database: Database, *, last_append_seq: int) 
         disk.f_bavail * disk.f_frsize,
         database.reserve_kept,
         thinned_reads(db),
+        dict(db.execute(reasons).fetchall()),
+        _bytes_to_send(db, sum(stand.unsealed_items for stand in stands)),
+        round(room_bytes / (per_day * _ROW_BYTES), 1) if per_day else None,
     )
+
+
+_ROW_BYTES = 90
+"""A read with its index entry, measured (tests/bench/buffering.py: bytes_kept_per_read without the batches)."""
+_ITEM_BYTES = 6.0
+"""A read in a batch, until a batch of this store tells (docs/reference/figures.md)."""
+
+
+def _bytes_to_send(db: sqlite3.Connection, unsealed: int) -> int:
+    lately = """SELECT SUM(length(data)), SUM(items) FROM (SELECT data, items FROM batch
+        JOIN batch_bytes ON batch_bytes.ref = batch.ref ORDER BY batch.ref DESC LIMIT 20)"""
+    size, items = db.execute(lately).fetchone()
+    waiting = "SELECT SUM(length(data)) FROM batch JOIN batch_bytes ON batch_bytes.ref = batch.ref WHERE state = 0"
+    sealed = db.execute(waiting).fetchone()[0] or 0
+    return int(sealed) + round(unsealed * (size / items if items else _ITEM_BYTES))
+
+
+def _reads_per_day(db: sqlite3.Connection) -> float | None:
+    """Return the pace of the newest reads that are still rows: of ten thousand, or of as many as there are."""
+    newest = "SELECT append_seq, read_at_us FROM read WHERE flags & 18 = 0 ORDER BY append_seq DESC LIMIT 1"
+    last = db.execute(newest).fetchone()
+    if last is None:
+        return None
+    before = (
+        "SELECT append_seq, read_at_us FROM read WHERE flags & 18 = 0 AND append_seq >= ? ORDER BY append_seq LIMIT 1"
+    )
+    first = db.execute(before, (last[0] - 10_000,)).fetchone()
+    passed_us = last[1] - first[1]
+    return (last[0] - first[0]) / passed_us * 86_400e6 if passed_us > 0 else None
 
 
 def thinned_reads(db: sqlite3.Connection) -> int:

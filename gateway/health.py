@@ -100,6 +100,9 @@ def describe_store(status: StoreStatus) -> dict[str, Any]:
             for stream in status.streams
         ],
         "rejected_batches": status.rejected_batches,
+        "rejected_for": status.rejected_for,
+        "thinned_reads": status.thinned_reads,
+        "days_to_full": status.days_to_full,
         "bytes_used": status.bytes_used,
         "bytes_bound": status.bytes_bound,
         "bytes_free": status.bytes_free,
@@ -113,6 +116,7 @@ def describe_backlog(status: StoreStatus) -> dict[str, Any]:
         "unsent_items": sum(stream.unsealed_items for stream in status.streams),
         "unacked_batches": sum(stream.unacked_batches for stream in status.streams),
         "unacked_items": sum(stream.unacked_items for stream in status.streams),
+        "bytes_to_send": status.bytes_to_send,
         "oldest_at": min((stream.oldest_at.isoformat() for stream in status.streams if stream.oldest_at), default=None),
     }
 
@@ -158,7 +162,13 @@ def _faults(status: dict[str, Any]) -> Iterable[str]:
     elif store.get("pressed"):
         yield "the disk is nearly full; reads go on into the reserve. Restore the connection to the portal."
     if store["rejected_batches"]:
-        yield f"the portal refused {store['rejected_batches']} batches; they are kept. Ask the office."
+        reasons = ", ".join(f"{count} for {reason or 'no reason'}" for reason, count in store["rejected_for"].items())
+        yield f"the portal refused {store['rejected_batches']} batches ({reasons}); they are kept. Ask the office."
+    if store["thinned_reads"]:
+        yield (
+            f"{store['thinned_reads']} old interval reads gave way for lack of room; volumes and daily reads are "
+            "whole. Restore the connection, or fit a larger disk."
+        )
     if status["uplink"]["state"] not in ("connected", "not enrolled"):
         yield f"no connection to the portal: {status['uplink'].get('message') or status['uplink']['state']}"
     expires_at = status["certificate"]["expires_at"]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gateway.config import GatewayConfig
 
 
+_FAR_DAYS = 3_650
+
+
 @click.command()
 @click.option("--meters", is_flag=True, help="List every meter.")
 @config_option
@@ -49,14 +52,12 @@ def _last_known(config: GatewayConfig) -> dict[str, Any]:
 def _lines(facts: dict[str, Any], *, meters: bool) -> list[str]:
     store, backlog, uplink, clock = facts["store"], facts["backlog"], facts["uplink"], facts["clock"]
     running = f"running as process {facts['pid']}" if facts["running"] else _not_running(facts)
-    waiting = backlog["unsent_items"] + backlog["unacked_items"]
     lines = [
         f"collector {facts['collector']}  {running}",
         f"  portal   {uplink['state']}{'  ' + uplink['message'] if uplink.get('message') else ''}",
-        f"  backlog  {waiting} reads and events, {backlog['unacked_batches']} batches wait for their ack"
-        + (f", oldest from {backlog['oldest_at'][:19]}Z" if backlog["oldest_at"] else ""),
+        f"  backlog  {_backlog(backlog, uplink)}",
         f"  store    {_size(store['bytes_used'])} of {_size(store['bytes_bound'])}, "
-        f"{_size(store['bytes_free'])} free on the disk, epoch {store['epoch'][:8]}",
+        f"{_size(store['bytes_free'])} free on the disk, epoch {store['epoch'][:8]}{_full(store)}",
         f"  clock    {clock['now'][:19]}Z, {'set' if clock['synchronised'] else 'NOT SET from a time source'}",
         "",
     ]
@@ -68,12 +69,48 @@ def _lines(facts: dict[str, Any], *, meters: bool) -> list[str]:
         counts = [str(len(bus["meters"])), str(silent), took, str(bus["no_replies"]), str(bus["bad_replies"])]
         rows.append([bus["name"], state, bus["where"], *counts])
     lines.append(table(rows))
+    if facts["leaks"]:
+        lines += ["", *(_leak(leak) for leak in facts["leaks"])]
     if meters:
         rows = [["meter", "bus", "address", "last read", "count", "state"]]
         rows += [_meter_row(bus["name"], meter) for bus in facts["buses"] for meter in bus["meters"]]
         lines += ["", table(rows)]
     lines += ["", *(f"  ! {fault}" for fault in facts["faults"])] if facts["faults"] else ["", "  no faults"]
     return lines
+
+
+def _backlog(backlog: dict[str, Any], uplink: dict[str, Any]) -> str:
+    """Return what waits, how long the link needs for it, and since when it waits."""
+    waiting = backlog["unsent_items"] + backlog["unacked_items"]
+    if not waiting:
+        return "nothing waits"
+    told = f"{waiting} reads and events wait, {_size(backlog.get('bytes_to_send', 0))} to send"
+    minutes = uplink.get("link_minutes")
+    if minutes is not None:
+        told += f": {'under a minute' if minutes < 1 else f'{minutes:.0f} min'} of link"
+    if backlog["oldest_at"]:
+        told += f"; the oldest is of {backlog['oldest_at'][:19]}Z"
+    if backlog["unacked_batches"]:
+        told += f"; {backlog['unacked_batches']} batches wait for their ack"
+    return told
+
+
+def _full(store: dict[str, Any]) -> str:
+    days = store.get("days_to_full")
+    if days is None or days > _FAR_DAYS:
+        return ""
+    return (
+        f"; full in {days:.0f} days without the portal"
+        if days >= 2
+        else f"; full in {days * 24:.0f} h without the portal"
+    )
+
+
+def _leak(leak: dict[str, Any]) -> str:
+    return (
+        f"  leak     meter {leak['meter']} since {leak['since'][:19]}Z: {leak['litres']} l so far, "
+        f"{leak['litres_per_h']} l/h ({leak['rule']})"
+    )
 
 
 def _not_running(facts: dict[str, Any]) -> str:
