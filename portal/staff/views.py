@@ -30,6 +30,7 @@ TABS = (
     ("places", gettext_lazy("Places")),
     ("batches", gettext_lazy("Batches")),
     ("refused", gettext_lazy("Refused")),
+    ("foreign", gettext_lazy("Foreign meters")),
     ("commands", gettext_lazy("Commands")),
     ("leaks", gettext_lazy("Leaks")),
     ("events", gettext_lazy("Events")),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
 
+from portal.core.clock import now
 from portal.core.models import AuditEntry
-from tests.portal.building import NOON, home, person, total
+from portal.fleet.models import Meter
+from portal.ingest.apply import apply_batch
+from portal.metering.reconcile import held_reads
+from tests.portal.building import NOON, enrolled, home, person, read, total
 
 pytestmark = pytest.mark.django_db
-LISTS = ("collectors", "meters", "places", "batches", "refused", "commands", "leaks", "events", "audit")
+LISTS = ("collectors", "meters", "places", "batches", "refused", "foreign", "commands", "leaks", "events", "audit")
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def test_lists_are_for_staff_alone(staff: Client, name: str) -> None:
     assert staff.get(f"/staff/{name}/?q=a&page=2").status_code == 200
     assert resident.get(f"/staff/{name}/").status_code == 403
     assert stranger.get(f"/staff/{name}/").url.startswith("/accounts/login/")
-    assert staff.post(f"/staff/{name}/").status_code == (400 if name == "refused" else 405)
+    assert staff.post(f"/staff/{name}/").status_code == {"refused": 400, "foreign": 404}.get(name, 405)
 
 
 def test_an_unknown_list_is_not_there(staff: Client) -> None:
@@ -79,3 +85,32 @@ def test_a_resident_cannot_look_at_all() -> None:
     client.force_login(user)
     assert client.post(f"/staff/places/{service_point.public_id}/usage/", {"reason": "just curious"}).status_code == 403
     assert not AuditEntry.objects.filter(action="usage.look").exists()
+
+
+def test_a_meter_of_which_two_collectors_speak_is_moved_by_staff(staff: Client) -> None:
+    moment = now().replace(microsecond=0) - timedelta(days=1)
+    owner, other = (replace(enrolled(f"hw-{name}"), epoch=name.encode() * 4) for name in ("wall", "roof"))
+    for box, count in ((owner, 5), (other, 7)):
+        assert apply_batch(box.sealed([read(total(), count, moment + timedelta(hours=count))]), box.name, moment)
+    page = staff.get("/staff/foreign/?q=EFE").content.decode()
+    assert "hw-wall" in page
+    assert "Move to hw-roof" in page
+    start = (moment + timedelta(hours=6)).astimezone(ZoneInfo("America/Chicago"))
+    meter = Meter.objects.get()
+    form = {
+        "meter": meter.public_id,
+        "collector": "hw-roof",
+        "start": f"{start:%Y-%m-%dT%H:%M:%S}",
+        "reason": "new box",
+    }
+    for wrong in ({"start": "soon"}, {"reason": " "}, {"start": f"{start - timedelta(hours=2):%Y-%m-%dT%H:%M}"}):
+        refused = staff.post("/staff/foreign/", form | wrong)
+        assert refused.status_code == 422
+        assert "errorlist" in refused.content.decode()
+    assert staff.post("/staff/foreign/", form | {"meter": "zzz"}).status_code == 404
+    assert staff.post("/staff/foreign/", form).status_code == 302
+    assert "Move to" not in staff.get("/staff/foreign/").content.decode()
+    assert sorted(row["count"] for row in held_reads()) == [5, 7]
+    entry = AuditEntry.objects.get(action="meter.move")
+    assert entry.actor is not None
+    assert (entry.actor.email, entry.reason) == ("sam@example.org", "new box")
