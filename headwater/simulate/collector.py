@@ -158,13 +158,18 @@ class Node:
         clock = CollectorClock(self.hardware, synchronised=lambda: self.hardware.synchronised)
         try:
             self.store = Store.open(
-                self.disk.store, clock=clock, entropy=self.world.entropy, connection=self.disk.life.connection
+                self.disk.store,
+                clock=clock,
+                entropy=self.world.entropy,
+                max_bytes=self.profile.bound_kib * 1024,
+                connection=self.disk.life.connection,
             )
         except HeadwaterError as error:
             self.world.note(f"{self.name} cannot start: {error}")
             return
         self.clock = clock
         clock.keep_above(self.store.time_floor())
+        self.store.before_thinning = lambda: self.leaks.snapshot(self.store.status().last_append_seq)
         self.memory = Memory.restore(self.store)
         self.leaks = LeakWatch.restore(self.store, clock=clock)
         self.window = CommitWindow(self._append, clock=clock, on_committed=self._on_committed)
@@ -233,6 +238,22 @@ class Node:
                 return read
             at += timedelta(milliseconds=1)
             monotonic_ns += 1_000_000
+
+    def burst(self, rounds: int, every_s: float) -> None:
+        """Read much and often: a store that is bound to little runs full and thins what is old when nobody takes it."""
+
+        def read() -> None:
+            for number in range(rounds):
+                if self._stalled:
+                    return
+                self.window.add([self._read(meter, ReadFlag.NONE) for meter in self.meters])
+                if number % 20 == 19:
+                    self._flush()
+                self.sleep(every_s)
+            self._flush()
+
+        if self.running:
+            self.within(read)
 
     def finish(self, *, read: bool = True) -> None:
         """Read once more if asked to, and send what there is."""

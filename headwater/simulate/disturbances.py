@@ -161,6 +161,14 @@ class Disturbances:
         lost = self._scenario.ledger.note_destroyed(gone)  # type: ignore[arg-type]
         self._world.note(f"{node.name}: {len(gone)} items are gone from its disk, {lost} of them not at the portal")
 
+    def _burst(self, node: Node) -> None:
+        """Read often while nobody takes anything: a small store runs full."""
+        rng = self._world.rng
+        self._broker.links[node.name].whole = False
+        self._broker.drop_session(self._broker.links[node.name])
+        self._until(3600, 9000, lambda: setattr(self._broker.links[node.name], "whole", True))
+        node.burst(3500 // len(node.meters), rng.choice((10.0, 25.0)))
+
     def _rotate_key(self, node: Node) -> None:
         node.keys.rotate()
 

@@ -29,9 +29,18 @@ SCHEDULED = (
     "portal-restore",
     "fold",
     "rotate-key",
+    "burst",
 )
 """Faults that happen at a drawn moment, in the order in which a seed draws them."""
-_WEIGHTS = {"restart": 1.5, "crash-in-store": 2.0, "fold": 2.0, "damage": 0.4, "old-image": 0.6, "portal-restore": 0.8}
+_WEIGHTS = {
+    "burst": 0.15,
+    "restart": 1.5,
+    "crash-in-store": 2.0,
+    "fold": 2.0,
+    "damage": 0.4,
+    "old-image": 0.6,
+    "portal-restore": 0.8,
+}
 _INTENSITY = ((0.0, 15), (0.5, 45), (1.2, 28), (2.5, 12))
 
 
@@ -56,6 +65,7 @@ class Profile:
     twice: float
     lose_down: float
     intensity: float
+    bound_kib: int
     checks_usage: bool
     checks_rebuild: bool
     history: float
@@ -92,6 +102,7 @@ def draw_profile(rng: random.Random) -> Profile:
         twice=_rarely(rng, 0.2, 0.05, 0.3) if rough else 0.0,
         lose_down=_rarely(rng, 0.3, 0.02, 0.3) if rough else 0.0,
         intensity=intensity,
+        bound_kib=rng.choice((512, 1024, 8192)),
         checks_usage=rng.random() < 0.4,
         checks_rebuild=rng.random() < 0.05,
         history=_rarely(rng, 0.3, 0.05, 0.3),

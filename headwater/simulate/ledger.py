@@ -41,6 +41,7 @@ class Ledger:
     at_portal  hash by identity, as the portal has it now.
     places     the item of each append_seq that a disk gave out; published_places: of each that left the machine.
     truth      what the dial of a read would have shown if it had digits enough.
+    thinned    how many reads a full store gave up and reported.
     destroyed  items that a disaster of this seed took before the portal had them: they may be there, and need not.
     """
 
@@ -52,6 +53,7 @@ class Ledger:
     identities: dict[bytes, BatchId] = field(default_factory=dict)
     committed: set[bytes] = field(default_factory=set)
     at_portal: dict[tuple[bytes, int, int], bytes] = field(default_factory=dict)
+    thinned: int = 0
     destroyed: set[ItemKey] = field(default_factory=set)
     truth: dict[ItemKey, int] = field(default_factory=dict)
     places: dict[tuple[str, int, bytes, int], ItemKey] = field(default_factory=dict)
@@ -141,6 +143,24 @@ class Ledger:
         for digest, batch_id in self.identities.items():
             if (batch_id.epoch, int(batch_id.stream), batch_id.sequence) in told and digest in self.committed:
                 self.destroyed |= set(self.contents[digest]) - at_collectors - self.items_at_portal()
+
+    def note_thinned(self, spans: list[tuple[str, int, int, int]], missing: list[ItemKey]) -> None:
+        """Take note of reads that a full store gave up, (collector, first, last append_seq, how many): exactly so many.
+
+        Nothing else may be missing where this is called; a disaster beside it leaves no exact number.
+        """
+        place_of = {item: (place[0], place[3]) for place, item in self.places.items()}
+        thinned = {
+            item
+            for item in missing
+            if not isinstance(item, str)
+            and any(name == place_of[item][0] and first <= place_of[item][1] <= last for name, first, last, _ in spans)
+        }
+        told = sum(reads for *_, reads in spans)
+        if len(thinned) > told or (len(thinned) < told and not self.destroyed):
+            raise self.world.fail(f"{told} reads were reported as thinned, and {len(thinned)} are not at the portal")
+        self.destroyed |= thinned
+        self.thinned += len(thinned)
 
     # The end
 

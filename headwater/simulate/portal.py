@@ -226,7 +226,15 @@ class Portal:
     def reported_gone(self) -> list[tuple[bytes, int, int, int]]:
         """Return (epoch, stream, first, last) of the batches that collectors said they no longer have."""
         details = MeterEvent.objects.filter(kind=EventKind.BATCHES_GONE.value).values_list("detail", flat=True)
-        return [(bytes.fromhex(d["epoch"]), d["stream"], d["first"], d["last"]) for d in details]
+        with self._unharmed():
+            return [(bytes.fromhex(d["epoch"]), d["stream"], d["first"], d["last"]) for d in details]
+
+    def reported_thinned(self) -> list[tuple[str, int, int, int]]:
+        """Return (collector, first, last append_seq, how many reads) of what collectors thinned."""
+        thinned = MeterEvent.objects.filter(kind=EventKind.READS_THINNED.value)
+        rows = thinned.values_list("collector__collector_id", "detail")
+        with self._unharmed():
+            return [(name, d["first_seq"], d["last_seq"], d["reads"]) for name, d in rows]
 
     def fold(self, ahead: timedelta = timedelta(0)) -> None:
         """Fold the days that are over; no read may change by it."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DRAIN_MOST_S = 8 * 3600.0
 """How long after the last fault everything may take to arrive: the portal's longest pause between questions is 1 h."""
 _LOOK_EVERY_S = 60.0
+_OF_THE_STORE = ("store-salvaged:", "reads-thinned:", "batch-rejected:", "disk-pressure")
+"""Events that the store writes by itself."""
 _PORTAL_TICK_S = 500.0
 
 
@@ -45,13 +47,14 @@ class Result:
     reads: int = 0
     batches: int = 0
     destroyed: int = 0
+    thinned: int = 0
     drained_s: float = 0.0
     faults: list[str] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints of a seed."""
-        names = ("seed", "violation", "step", "reads", "batches", "destroyed")
+        names = ("seed", "violation", "step", "reads", "batches", "destroyed", "thinned")
         return {name: getattr(self, name) for name in names}
 
 
@@ -112,6 +115,7 @@ class Scenario:
             self.close()
         result.reads, result.batches = len(self.ledger.appended), len(self.ledger.committed)
         result.destroyed, result.drained_s = len(self.ledger.destroyed), self.drained_s
+        result.thinned = self.ledger.thinned
         result.faults, result.trace = [fault for _, fault, _ in self.schedule], self.world.trace
         return result
 
@@ -180,6 +184,9 @@ class Scenario:
         if missing and (gone := self.portal.reported_gone()):
             self.ledger.note_reported_gone(gone, self.sendable())
             missing = self.ledger.missing(reads)
+        if missing and not self.ledger.thinned and (thinned := self.portal.reported_thinned()):
+            self.ledger.note_thinned(thinned, missing)
+            missing = self.ledger.missing(reads)
         if missing:
             return f"{len(missing)} items are not at the portal: {missing[:4]}"
         return ""
@@ -190,7 +197,7 @@ class Scenario:
         world, portal = self.world, self.portal
         kinds = portal.events()
         for event_id in kinds:
-            if event_id not in self.ledger.perhaps and not event_id.startswith("store-salvaged:"):
+            if event_id not in self.ledger.perhaps and not event_id.startswith(_OF_THE_STORE):
                 raise world.fail(f"event {event_id} is at the portal and was never appended")
         for node in self.nodes:
             if node.incarnation == 0 and (refused := node.store.rejected_batches()):
