@@ -46,6 +46,12 @@ _NONSENSE = (
     "SELECT EXISTS (SELECT 1 FROM event WHERE clock NOT IN (SELECT ref FROM clock) "  # noqa: S608 (our own words)
     f"OR COALESCE(at_us, '') {_MOMENT} OR kind NOT IN ({_KINDS}) OR typeof(detail) <> 'text')",
 )
+_SMALL_NONSENSE = (
+    "SELECT EXISTS (SELECT 1 FROM stream WHERE typeof(last_sequence) <> 'integer' "
+    "OR typeof(sealed_through) <> 'integer' OR typeof(last_hash) <> 'blob' OR length(last_hash) <> 32)",
+    "SELECT EXISTS (SELECT 1 FROM fact WHERE typeof(value) <> 'integer')",
+    "SELECT EXISTS (SELECT 1 FROM snapshot WHERE typeof(append_seq) <> 'integer' OR typeof(blob) <> 'blob')",
+)
 _READS = f"SELECT {READ_COLUMNS} FROM read"  # noqa: S608
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event"  # noqa: S608
 _WAITING = f"""SELECT {salvage.BATCH_COLUMNS}, (SELECT epoch FROM epoch WHERE ref = batch.epoch),
@@ -70,7 +76,12 @@ def open_sound(
     except StoreDamaged as error:
         _log.error("%s: damaged (%s); saving what can be read", path, error)
         result = salvage.salvage(path, clock=clock, why=str(error), connection=connection)
-        opened = _check_and_migrate(path, whole=True, factory=connection, busy_s=busy_s)
+        try:
+            opened = _check_and_migrate(path, whole=True, factory=connection, busy_s=busy_s)
+        except StoreDamaged as again:  # what was read of it misleads: better to begin with nothing than not to begin
+            why = f"{error}; and what was saved of it: {again}"
+            result = salvage.salvage(path, clock=clock, why=why, connection=connection, carry=False)
+            opened = _check_and_migrate(path, whole=True, factory=connection, busy_s=busy_s)
         _log.error("%s: set aside; what was saved: %s", path.with_name(result.aside), result.as_detail())
     suspect.unlink(missing_ok=True)
     return opened, result
@@ -139,9 +150,9 @@ def _check_sense(connection: sqlite3.Connection, *, rows: bool, whole: bool) -> 
                 parse(row, registry)
     except NONSENSE as error:
         raise StoreDamaged(f"a register, clock, epoch, stream or row makes no sense ({error!r})") from error
-    for query in _NONSENSE if rows else ():
+    for query in (*_SMALL_NONSENSE, *(_NONSENSE if rows else ())):
         if connection.execute(query).fetchone()[0]:
-            raise StoreDamaged("a read or an event makes no sense")
+            raise StoreDamaged(f"it holds what nobody wrote: {query.split('FROM')[1].split()[0]}")
 
 
 def start_epoch(

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
     from domain.clock import Clock
 
+_TYPES: dict[str, tuple[type | tuple[type, ...], ...]] = {
+    "epoch": (int, bytes, str, int, (bytes, type(None)), int, int),
+    "snapshot": (str, int, bytes),
+    "used_nonce": (bytes, int),
+    "fact": (str, int),
+}
+_EPOCH_BYTES = 16
 _ROWS_AT_ONCE = 2_000
 _MOST_PROBES = 5_000
 """Failed queries, beyond one for each row that was read, after which a table's remaining ranges are given up: a lost
@@ -75,9 +82,11 @@ class Salvaged:
 
 
 def salvage(
-    path: Path, *, clock: Clock, why: str, connection: type[sqlite3.Connection] = sqlite3.Connection
+    path: Path, *, clock: Clock, why: str, connection: type[sqlite3.Connection] = sqlite3.Connection, carry: bool = True
 ) -> Salvaged:
     """Put a sound store with whatever can be read at the path, and the damaged one beside it.
+
+    carry  False for an empty store.
 
     The new store is complete before the old one is renamed, so a power cut in between repeats or finishes the work;
     the folder is synced between the renames, as a disk may otherwise keep the later one alone. What was done is written
@@ -87,7 +96,10 @@ def salvage(
     half, whole = sidecar(path, "salvaging"), sidecar(path, "salvaged")
     _remove(half)
     try:
-        _carry_over(path, half, result, connection)
+        if carry:
+            _carry_over(path, half, result, connection)
+        else:
+            _make_empty(half, connection)
     except (*UNREADABLE, *NONSENSE, OSError) as error:
         # No room for a second copy, most likely. Reading meters goes on in an empty store; the data stay set aside.
         result.reads = result.events = result.batches = 0
@@ -211,7 +223,7 @@ class _Carrier:
     def run(self) -> None:
         """Carry the small tables, the batches, then every row that is in none of them."""
         for table, columns in _COPIED.items():
-            self._copy(table, columns, self._rows(table, columns))
+            self._copy(table, columns, filter(self._is_sense(table), self._rows(table, columns)))
         registry = self._registry()
         cursors = self._carry_batches()
         bulk = self._carry_rows("read", READ_COLUMNS, lambda row: stored_read(row, registry), cursors)
@@ -285,6 +297,20 @@ class _Carrier:
                 self._found = leaves.recovered(self.path)
         return self._found
 
+    def _is_sense(self, table: str) -> Callable[[tuple[Any, ...]], bool]:
+        """Return what tells whether a row of a small table has the types that are written there; others are lost."""
+        types = _TYPES.get(table)
+
+        def is_sense(row: tuple[Any, ...]) -> bool:
+            good = types is None or all(isinstance(value, kind) for value, kind in zip(row, types, strict=True))
+            if good and table == "epoch":
+                good = len(row[1]) == _EPOCH_BYTES and (row[4] is None or len(row[4]) == _EPOCH_BYTES)
+                good = good and min(row[5:]) >= 0
+            self.result.lost += not good
+            return good
+
+        return is_sense
+
     def _copy(self, table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
         marks = ", ".join("?" * len(columns.split(",")))
         for row in rows:
@@ -295,7 +321,8 @@ class _Carrier:
 
     def _copy_if_readable(self, table: str, columns: str) -> None:
         with contextlib.suppress(*UNREADABLE):
-            self._copy(table, columns, iter(self.old.execute(f"SELECT {columns} FROM {table}").fetchall()))  # noqa: S608
+            rows = self.old.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608
+            self._copy(table, columns, filter(self._is_sense(table), rows))
 
     def _registry(self) -> Registry:
         """Return the registers and clocks that make sense; rows referring to others cannot be told from noise."""
@@ -327,9 +354,10 @@ class _Carrier:
         if not complete or self.result.lost != before:
             return {}
         try:
-            return {row[0]: row[1] for row in self.old.execute("SELECT stream, sealed_through FROM stream").fetchall()}
+            cursors = dict(self.old.execute("SELECT stream, sealed_through FROM stream").fetchall())
         except UNREADABLE:
             return {}
+        return cursors if all(isinstance(cursor, int) for cursor in cursors.values()) else {}
 
     def _bytes_of(self, ref: int) -> bytes | None:
         try:

@@ -371,6 +371,56 @@ def test_a_damaged_line_of_the_schema_costs_no_read(path: Path, clock: ManualClo
         assert sum(isinstance(item, StoredRead) for item in store.items_since(0, limit=10**6)) == 3000
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE epoch SET previous_epoch = 7",
+        "UPDATE epoch SET epoch = x'00'",
+        "UPDATE register SET scale = 'x', modulus = 'y'",
+        "UPDATE register SET meter_id = ''",
+        "UPDATE clock SET boot = 99",
+        "UPDATE stream SET sealed_through = 'x', last_hash = 3",
+        "UPDATE batch SET sealed_at_us = 1 << 62",
+        "UPDATE batch SET collector = x'ff'",
+        "UPDATE batch_bytes SET data = 5",
+        "UPDATE read SET quality = 77 WHERE append_seq = 2000",
+        "UPDATE read SET raw_count = -5 WHERE append_seq = 2000",
+        "UPDATE event SET detail = '{' WHERE event_id = 'kept'",
+        "UPDATE event SET detail = CAST(x'7bff7d' AS TEXT) WHERE event_id = 'kept'",
+        "UPDATE event SET urgent = 9 WHERE event_id = 'kept'",
+        "UPDATE snapshot SET append_seq = 'x', blob = 5",
+        "UPDATE fact SET value = 'x'",
+        "DELETE FROM stream",
+        "DELETE FROM epoch",
+    ],
+)
+def test_a_row_that_nobody_wrote_stops_no_start(path: Path, clock: ManualClock, statement: str) -> None:
+    filled(path, clock)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO fact VALUES ('append_floor', 3) ON CONFLICT DO NOTHING")
+        db.execute(statement)
+    sidecar(path, "suspect").touch()
+    with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
+        store.items_since(0, limit=10**6)
+        assert store.append(reads(9000, 2)) != [None, None]
+        drained(store)
+        store.status()
+
+
+def test_what_was_saved_and_still_makes_no_sense_is_set_aside_too(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(path, clock)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE epoch SET previous_epoch = 7")
+    monkeypatch.setattr(salvage, "_TYPES", {})
+    monkeypatch.setattr(salvage._Carrier, "_is_sense", lambda *_: lambda _: True)
+    with Store.open(path, clock=clock) as store:
+        assert "what was saved of it" in str(salvage_event(store).detail["why"])
+        assert store.append(reads(0, 2)) != [None, None]
+    assert len(list(path.parent.glob("store.db.damaged-*[0-9Z]"))) == 2
+
+
 def test_damage_that_leaves_a_sound_file_is_found_at_the_start(path: Path, clock: ManualClock) -> None:
     """SQLite keeps no checksums: a register's number that flipped refers to nothing, and would stop every seal."""
     filled(path, clock)
