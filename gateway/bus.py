@@ -122,6 +122,8 @@ class BusOwner:
             try:
                 reply, reads = self._ask(target, driver, link, attempts=attempts, told=known)
             except MeterError as error:
+                if isinstance(error.__cause__, ConfigError):
+                    raise error.__cause__ from None  # the fault is in what was asked, and no meter's
                 took_s = self._clock.monotonic() - began_s
                 explained(
                     error, target.address, bus=self.plan.bus, driver=driver.name, attempts=attempts, took_s=took_s

@@ -178,6 +178,9 @@ def test_a_technician_reads_scans_and_watches_while_it_polls(street: Street, tmp
         )
         assert absent.returncode in (3, 4)
         assert json.loads(absent.stderr)["error"] in ("NoReply", "ConfigError")
+        nowhere = gateway.run("read", "--bus", meter["line"], "--address", "999")
+        assert nowhere.returncode == 3
+        assert "expected an M-Bus address: 0 to 250" in nowhere.stderr
         lines = gateway.run("watch", "--count", "2", "--json").stdout.splitlines()
         assert len([json.loads(line) for line in lines]) == 2
         first = max(1, int(address) - 2)
