@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -445,3 +446,14 @@ def holdings(database: Any, ledger: Ledger, *, sendable: bool = False) -> set[It
         of_stream = database.execute("SELECT event_id FROM event WHERE append_seq > ? AND urgent = ?", after)
         held.update(row[0] for row in of_stream)
     return held
+
+
+def thinned(database: Any, ledger: Ledger, name: str) -> set[ItemKey]:
+    """Return the items of a collector that lie in what its store reports as thinned, those that stayed among them."""
+    details = database.execute("SELECT detail FROM event WHERE kind = 'reads-thinned'").fetchall()
+    spans = [(detail["first_seq"], detail["last_seq"]) for detail in (json.loads(text) for (text,) in details)]
+    return {
+        item
+        for (collector, _, _, seq), item in ledger.places.items()
+        if collector == name and any(first <= seq <= last for first, last in spans)
+    }

@@ -167,7 +167,8 @@ class Disturbances:
         self._broker.links[node.name].whole = False
         self._broker.drop_session(self._broker.links[node.name])
         self._until(3600, 9000, lambda: setattr(self._broker.links[node.name], "whole", True))
-        node.burst(3500 // len(node.meters), rng.choice((10.0, 25.0)))
+        reads = 3500 if self._scenario.profile.max_items > 100 else 300
+        node.burst(reads // len(node.meters), rng.choice((10.0, 25.0)))
 
     def _rotate_key(self, node: Node) -> None:
         node.keys.rotate()

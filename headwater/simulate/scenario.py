@@ -233,14 +233,17 @@ class Scenario:
         )
 
     def files_of(self, node: collector.Node, *, sendable: bool = False) -> set[ItemKey]:
-        """Return what the disk of a collector holds that does not run."""
+        """Return what the disk of a collector holds that does not run, and what it reports as thinned."""
         copy = self.root / f"{node.name}-look"
         copy_folder(node.disk.folder, copy)
         try:
             if not (copy / STORE).exists():
                 return set()
             with contextlib.closing(sqlite3.connect(copy / STORE)) as database:
-                return collector.holdings(database, self.ledger, sendable=sendable)
+                held = collector.holdings(database, self.ledger, sendable=sendable)
+                if not sendable:
+                    held |= collector.thinned(database, self.ledger, node.name)
+                return held
         except sqlite3.Error:
             return set()  # an empty file: it died before its first table
         finally:
