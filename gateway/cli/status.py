@@ -91,7 +91,8 @@ def _backlog(backlog: dict[str, Any], uplink: dict[str, Any]) -> str:
     if backlog["oldest_at"]:
         told += f"; the oldest is of {backlog['oldest_at'][:19]}Z"
     if backlog["unacked_batches"]:
-        told += f"; {backlog['unacked_batches']} batches wait for their ack"
+        count = backlog["unacked_batches"]
+        told += f"; {count} batches wait for their ack" if count > 1 else "; 1 batch waits for its ack"
     return told
 
 
