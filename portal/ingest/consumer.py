@@ -9,6 +9,7 @@ broker keeps what it has: memory stays within the queue.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -43,7 +44,14 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
-_RECEIVE_LONGEST_S = 0.005
+_RECEIVE_LONGEST_S = 0.25
+"""How long a flood may be received before one batch is applied: behind it in the broker's queue others may wait. As
+soon as anybody but the one served last has something in hand, receiving ends."""
+
+_RESTING_S = 0.02
+_GREEDY_FOR_S, _GREEDY_SHARE = 2.0, 0.1
+"""For so long after its last message over quota a collector has at most this share of a worker's time."""
+
 _RETRY_FIRST_S, _RETRY_LONGEST_S = 0.2, 10.0
 _RESEND_EXPIRES = timedelta(hours=1)
 _FAULT_TRIES = 5
@@ -110,6 +118,9 @@ class Consumer:
         self._limit = letters.RefusalLimit(time.monotonic)
         self._over_quota: dict[str, int] = {}
         self._told: set[str] = set()
+        self._greedy_until_s: dict[str, float] = {}
+        self._rest_until_s: dict[str, float] = {}
+        self._nothing_to_serve = False
         self._with_letters: frozenset[str] = frozenset()
         self._done = 0
         self._pause_s, self._away_until_s = _RETRY_FIRST_S, 0.0
@@ -140,13 +151,35 @@ class Consumer:
         if self._is_away():
             self._receive_nothing_more()
             return
-        self._session.pump(
-            0.0 if self._queue else _IDLE_S, longest_s=_RECEIVE_LONGEST_S, enough=self._somebody_else_waits
-        )
+        self._session.pump(self._wait_s(), longest_s=_RECEIVE_LONGEST_S, enough=self._somebody_else_waits)
         for chore in self._chores:
             chore.run_if_due()
-        if not self._is_away() and (taken := self._queue.take()) is not None:
+        if not self._is_away() and (taken := self._queue.take(self._rests)) is not None:
             self._serve(*taken)
+            self._nothing_to_serve = False
+        else:
+            self._nothing_to_serve = True
+
+    def _rests(self, name: str) -> bool:
+        return self._rest_until_s.get(name, 0.0) > time.monotonic()
+
+    def _rest(self, name: str, service_s: float) -> None:
+        """Let a collector that sends too much have a share of the time and no more, even when nobody else waits now.
+
+        What is applied for it takes processor and disk from the other workers and from the database.
+        """
+        moment_s = time.monotonic()
+        if moment_s < self._greedy_until_s.get(name, 0.0):
+            self._rest_until_s[name] = moment_s + service_s * (1 / _GREEDY_SHARE - 1)
+        else:
+            self._rest_until_s.pop(name, None)
+            self._greedy_until_s.pop(name, None)
+
+    def _wait_s(self) -> float:
+        """How long the next message may be waited for."""
+        if not self._queue:
+            return _IDLE_S
+        return _RESTING_S if self._nothing_to_serve else 0.0
 
     def _receive_nothing_more(self) -> None:
         """While the database is away: keep the connection, take in hand what fits, acknowledge nothing."""
@@ -169,6 +202,7 @@ class Consumer:
     def _count_over_quota(self, name: str) -> None:
         self.counters.over_quota += 1
         self._over_quota[name] = self._over_quota.get(name, 0) + 1
+        self._greedy_until_s[name] = time.monotonic() + _GREEDY_FOR_S
         if name not in self._told:
             self._told.add(name)
             _LOG.warning("%s sends more than its quota; what is too much is left for it to send again", name)
@@ -197,7 +231,9 @@ class Consumer:
         else:
             self._finish(work)
         finally:
-            self._queue.charge(key, time.monotonic() - began_s)
+            service_s = time.monotonic() - began_s
+            self._queue.charge(key, service_s)
+            self._rest(key, service_s)
 
     def _finish(self, work: _Work) -> None:
         self._done += 1
@@ -387,13 +423,17 @@ def _filters(partitions: frozenset[int] | None) -> list[str]:
 
 
 def _work_of(message: mqtt.MQTTMessage, connection: int) -> _Work:
-    data = bytes(message.payload)
+    topic = _shown(message)
+    return _Work(bytes(message.payload), _collector_of(topic), topic, message.mid, message.qos, connection)
+
+
+@functools.lru_cache(maxsize=4096)
+def _collector_of(topic: str) -> CollectorId | None:
+    """Return whose batch topic it is, None when it is none; remembered: a flood has one topic."""
     try:
-        topic = message.topic
-        collector = parse_batch_topic(topic)
-    except ValueError:  # also a topic that is no UTF-8
-        return _Work(data, None, _shown(message), message.mid, message.qos, connection)
-    return _Work(data, collector, topic, message.mid, message.qos, connection)
+        return parse_batch_topic(topic)
+    except ValueError:
+        return None
 
 
 def _shown(message: mqtt.MQTTMessage) -> str:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _Item = TypeVar("_Item")
 
@@ -84,13 +87,19 @@ class FairQueue(Generic[_Item]):
         """Take a message in hand again that was taken and could not be done; it is the last of its collector's."""
         self._add(key, item, size_bytes)
 
-    def take(self) -> tuple[str, _Item] | None:
-        """Return the next (key, message), or None when nothing waits."""
+    def take(self, resting: Callable[[str], bool] = lambda key: False) -> tuple[str, _Item] | None:
+        """Return the next (key, message), or None when nothing waits, or only what rests.
+
+        resting  says of a collector that it is not its turn yet, whatever it used.
+        """
         if not self._waiting:
             self._used_s.clear()
             self._now_s = 0.0
             return None
-        key = min(self._waiting, key=self._used)
+        awake = [key for key in self._waiting if not resting(key)]
+        if not awake:
+            return None
+        key = min(awake, key=self._used)
         self._now_s = max(self._now_s, self._used(key))
         item, size = self._waiting[key].popleft()
         self._gone(key, size)

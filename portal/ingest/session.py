@@ -30,6 +30,7 @@ _KEEPALIVE_S = 30
 _RECONNECT_FIRST_S, _RECONNECT_LONGEST_S = 1.0, 4.0  # one client, for which every collector waits: it asks often
 _SUBSCRIBE_AGAIN_S = 5.0
 _OUTGOING_MAX = 1024
+_AT_ONCE = 64
 
 
 class Session:
@@ -65,12 +66,23 @@ class Session:
         if not self._is_up():
             time.sleep(min(wait_s, 0.5))
             return
-        deadline_s = time.monotonic() + longest_s
+        deadline_s = time.monotonic() + wait_s + longest_s
         arrived = self._arrived
         self._loop(wait_s)
         while self._arrived != arrived and time.monotonic() < deadline_s and not enough():
             arrived = self._arrived
+            self._read_what_is_there(enough)
             self._loop(0.0)
+
+    def _read_what_is_there(self, enough: Callable[[], bool]) -> None:
+        """Read messages without asking in between whether more may be written: a flood has to be got out of the way."""
+        for _ in range(_AT_ONCE):
+            arrived = self._arrived
+            if self._client.socket() is None:
+                return
+            self._client.loop_read()
+            if self._arrived == arrived or enough():
+                return
 
     def ack(self, mid: int, qos: int, *, connection: int) -> None:
         """Tell the broker that a message is done with, unless the connection over which it came is gone."""

@@ -66,12 +66,13 @@ class Box:
         self.acks: list[tuple[float, bytes]] = []
         self.commands: list[bytes] = []
 
-    def connect(self) -> Box:
-        """Connect and subscribe to acks and commands."""
+    def connect(self, *, in_flight: int = 20) -> Box:
+        """Connect and subscribe to acks and commands; `in_flight`: what may be published and not yet taken."""
         folder = self.portal.folder
         context = ssl.create_default_context(cafile=str(folder / "broker" / "ca.pem"))
         context.load_cert_chain(folder / f"{self.name}.pem", folder / f"{self.name}.key")
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.name, clean_session=False)
+        self.client.max_inflight_messages_set(in_flight)
         self.client.tls_set_context(context)
         wanted = [(topics.ack_topic(self.name), 1), (topics.command_topic(self.name), 1)]
         self.client.on_connect = lambda client, *_: client.subscribe(wanted)

@@ -114,6 +114,15 @@ def test_bounds_hold_and_nothing_vanishes(seed: int) -> None:
     assert (len(queue), queue.size_bytes, queue.take()) == (0, 0, None)
 
 
+def test_who_rests_is_passed_over() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.put("flood", "f", 1)
+    assert queue.take(lambda key: key == "flood") is None
+    queue.put("elm", "e", 1)
+    assert queue.take(lambda key: key == "flood") == ("elm", "e")
+    assert queue.take() == ("flood", "f")
+
+
 def test_collectors_that_came_once_are_forgotten() -> None:
     queue: FairQueue[int] = FairQueue()
     queue.put("steady", 0, 1)

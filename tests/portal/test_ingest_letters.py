@@ -72,6 +72,7 @@ def arrives(ingest: Consumer, data: bytes, name: str = "hw-test-1", *, mid: int,
 def turns(ingest: Consumer, count: int = 1) -> None:
     for _ in range(count):
         ingest._away_until_s = 0.0
+        ingest._rest_until_s.clear()
         ingest._turn()
 
 
@@ -172,6 +173,21 @@ def test_over_quota_is_acknowledged_to_the_broker_alone_and_counted(ingest: Cons
         arrives(ingest, data, mid=mid)
     turns(ingest, 4)
     assert StoredBatch.objects.count() == 10
+
+
+def test_who_sends_too_much_has_a_share_of_the_time_and_no_more(ingest: Consumer, box: Box) -> None:
+    other = enrolled("hw-oak-1")
+    for mid in range(10):
+        arrives(ingest, some(box, 3 * mid), mid=mid)
+    for _ in range(3):
+        ingest._turn()
+    assert ingest._session.acked == [6, 7, 8, 9, 0], "after one it rests"  # type: ignore[attr-defined]
+    arrives(ingest, some(other), "hw-oak-1", mid=50)
+    ingest._turn()
+    assert ingest._session.acked[-1] == 50, "nobody else does"  # type: ignore[attr-defined]
+    ingest._greedy_until_s.clear()
+    turns(ingest, 5)
+    assert ingest._session.acked[-5:] == [1, 2, 3, 4, 5]  # type: ignore[attr-defined]
 
 
 def test_a_flood_of_garbage_writes_few_rows_and_gets_no_answer(ingest: Consumer, box: Box) -> None:

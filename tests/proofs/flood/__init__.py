@@ -1,0 +1,1 @@
+"""The flood proof: what one collector that floods costs the others."""
