@@ -119,7 +119,11 @@ class Broker:
             self._queue[self._numbered] = (topic, data)
             self._deliver_later(self._numbered)
         if self._strikes(self._profile.twice):  # to a second consumer, which knows nothing of the first
-            self._world.after(self._delay_s(), "twice", lambda: self.ingest.up and self.ingest.receive(topic, payload))
+            self._world.after(self._delay_s(), "twice", lambda: self._to_another(topic, payload))
+
+    def _to_another(self, topic: str, payload: bytes) -> None:
+        if self.ingest.up:
+            self.ingest.receive(topic, payload)
 
     def _bent(self, payload: bytes) -> bytes:
         data = bytearray(payload)

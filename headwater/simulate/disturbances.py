@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headwater.simulate.collector import Node
+    from headwater.simulate.ledger import ItemKey
     from headwater.simulate.scenario import Scenario
 
 BACKUP_AGE_MOST_S = 3600.0
@@ -156,9 +157,9 @@ class Disturbances:
         )
         node.on_start.append(lambda: self._account(node, before))
 
-    def _account(self, node: Node, before: set[object]) -> None:
-        gone = before - node.holdings()  # type: ignore[operator]
-        lost = self._scenario.ledger.note_destroyed(gone)  # type: ignore[arg-type]
+    def _account(self, node: Node, before: set[ItemKey]) -> None:
+        gone = before - node.holdings()
+        lost = self._scenario.ledger.note_destroyed(gone)
         self._world.note(f"{node.name}: {len(gone)} items are gone from its disk, {lost} of them not at the portal")
 
     def _burst(self, node: Node) -> None:

@@ -217,7 +217,7 @@ class Scenario:
         volumes = {meter: (counts, unfolded) for meter, counts, unfolded in self.portal.volumes()}
         for meter, items in by_meter.items():
             items.sort(key=lambda item: item[2])
-            points = unrolled([CountPoint(from_us(item[2]), item[3]) for item in items], MODULUS)  # type: ignore[arg-type, misc]
+            points = unrolled([CountPoint(from_us(item[2]), item[3]) for item in items], MODULUS)  # type: ignore[arg-type]
             dial = self.ledger.truth[items[-1]] - self.ledger.truth[items[0]]
             usage = points[-1].count - points[0].count
             if usage != dial or volumes[meter] != (dial, 0):
