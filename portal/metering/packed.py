@@ -1,20 +1,24 @@
 """One register's reads of one storage day in one value: columns of varints, compressed. Lossless.
 
-Layout: one byte 1 (version), one byte 0 (plain) or 1 (zlib), then the columns one after the other, each of varints:
+Layout: one byte 2 (version), one byte 0 (plain) or 1 (raw deflate), then the columns one after the other, of varints:
   count     number of reads n
-  times     microseconds since the start of the day: first, first difference, then differences of differences
+  times     microseconds since the start of the day: first, step, period in steps, then how far each difference is from
+            the period, in steps. Clocks tick in whole milliseconds and meters are read about every so often, so that
+            what is left of a time is the jitter of its poll.
   counts    raw count: first, then differences
   epochs    runs of (length, epoch row id as a difference)
   appends   append_seq: first, first difference, then differences of differences
   marks     runs of (length, quality, reason, flags)
-Signed numbers are zigzag. Reads are in the order of (read_us, epoch, append_seq), so packing is canonical: the same
-reads give the same bytes whatever the order in which they arrived.
+Version 1 had the times as differences of differences and zlib around the columns; it is still read. Signed numbers are
+zigzag. Reads are in the order of (read_us, epoch, append_seq), so packing is canonical: the same reads give the same
+bytes whatever the order in which they arrived.
 """
 
 from __future__ import annotations
 
 import zlib
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from portal.metering.errors import PackedReadsDamaged
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 DAY_US = 86_400_000_000
-_VERSION, _PLAIN, _ZLIB = 1, 0, 1
+_VERSION, _PLAIN, _DEFLATE = 2, 0, 1
+_VERSION_BEFORE = 1
 
 
 class KeptRead(NamedTuple):
@@ -44,15 +49,16 @@ def pack_day(day: int, reads: Iterable[KeptRead]) -> bytes:
     if any(read.read_us // DAY_US != day for read in ordered):
         raise ValueError(f"a read of another day than {day}")
     numbers = [len(ordered)]
-    numbers += _twice_differenced([read.read_us - day * DAY_US for read in ordered])
+    numbers += _periodic([read.read_us - day * DAY_US for read in ordered])
     numbers += _differenced([read.raw_count for read in ordered])
     numbers += _runs([(read.epoch,) for read in ordered])
     numbers += _twice_differenced([read.append_seq for read in ordered])
     numbers += _runs([(read.quality, read.reason, read.flags) for read in ordered])
     plain = b"".join(map(_varint, numbers))
-    squeezed = zlib.compress(plain, 9)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    squeezed = deflate.compress(plain) + deflate.flush()
     if len(squeezed) < len(plain):
-        return bytes((_VERSION, _ZLIB)) + squeezed
+        return bytes((_VERSION, _DEFLATE)) + squeezed
     return bytes((_VERSION, _PLAIN)) + plain
 
 
@@ -68,11 +74,13 @@ def unpack_day(day: int, packed: bytes) -> list[KeptRead]:
 
 
 def _unpack(day: int, packed: bytes) -> list[KeptRead]:
-    if packed[0] != _VERSION:
-        raise ValueError(f"version {packed[0]}")
-    numbers = _varints(zlib.decompress(packed[2:]) if packed[1] == _ZLIB else packed[2:])
+    version, squeezed = packed[0], packed[1] == _DEFLATE
+    if version not in (_VERSION, _VERSION_BEFORE):
+        raise ValueError(f"version {version}")
+    plain = zlib.decompress(packed[2:], -15 if version == _VERSION else 15) if squeezed else packed[2:]
+    numbers = _varints(plain)
     n = next(numbers)
-    times = _summed_twice([next(numbers) for _ in range(n)])
+    times = _from_period(numbers, n) if version == _VERSION else _summed_twice([next(numbers) for _ in range(n)])
     counts = _summed([next(numbers) for _ in range(n)])
     epochs = _expanded(numbers, n, width=1)
     appends = _summed_twice([next(numbers) for _ in range(n)])
@@ -141,6 +149,26 @@ def _summed_twice(numbers: Sequence[int]) -> list[int]:
         total += difference
         result.append(total)
     return result
+
+
+def _periodic(values: Sequence[int]) -> list[int]:
+    """Return first, step, period in steps, and each difference less the period; nothing of no values."""
+    if not values:
+        return []
+    differences = [after - before for before, after in pairwise(values)]
+    step = gcd(*differences) or 1
+    steps = [difference // step for difference in differences]
+    period = sorted(steps)[len(steps) // 2] if steps else 0
+    return [values[0], step, period, *(_zigzag(difference - period) for difference in steps)]
+
+
+def _from_period(numbers: Iterator[int], n: int) -> list[int]:
+    if not n:
+        return []
+    values, step, period = [next(numbers)], next(numbers), next(numbers)
+    for _ in range(n - 1):
+        values.append(values[-1] + step * (period + _unzigzag(next(numbers))))
+    return values
 
 
 def _runs(rows: Sequence[tuple[int, ...]]) -> list[int]:

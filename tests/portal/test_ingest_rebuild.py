@@ -94,13 +94,13 @@ def test_rebuilt_rows_are_the_same_rows() -> None:
 
 def test_a_batch_applied_twice_shows_twice() -> None:
     """Reconciliation reads the read tables themselves, so a fault in ingest cannot hide behind the batch's identity."""
-    from portal.ingest.rebuild import _every_key
+    from portal.ingest.rebuild import every_key
     from sync.signing import open_batch
 
     box = enrolled()
     signed = box.sealed([read(total(), n, NOON + timedelta(hours=n)) for n in range(3)])
     apply_batch(signed, box.name, NOON)
-    batch = open_batch(signed, collector=box.name, keys=_every_key(collector_row(box)))
+    batch = open_batch(signed, collector=box.name, keys=every_key(collector_row(box)))
     metering.apply_contents(batch, epoch=StoredBatch.objects.get().epoch, received_at=NOON)
     assert Counter(row["append_seq"] for row in held_reads()) == {1: 2, 2: 2, 3: 2}
     fold_closed_days(NOON + timedelta(days=4))

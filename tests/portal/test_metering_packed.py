@@ -54,13 +54,40 @@ def test_a_read_costs_five_bytes_at_most(every_s: int, at_most: float) -> None:
     assert len(pack_day(DAY, kept)) / len(kept) < at_most
 
 
+def test_clocks_that_tick_in_milliseconds_cost_less_still() -> None:
+    """A poll every 15 minutes, its moment in whole milliseconds and jittering by 100 of them."""
+    rng = random.Random(7)
+    reads_at = [n * 900_000_000 + rng.randrange(100) * 1000 for n in range(96)]
+    kept = [KeptRead(DAY * DAY_US + us, 3, 250 * n + 1, 123_456 + n, 0, 0, 0) for n, us in enumerate(reads_at)]
+    assert len(pack_day(DAY, kept)) / len(kept) < 1.7
+
+
+def test_what_an_earlier_release_packed_is_read() -> None:
+    packed = "010178dae364b8b079f92d360610589fbb2177821f131b179f9098941c2b330bcb0946880c0303230433e2a4810400e1eb0798"
+    kept = [
+        KeptRead(DAY * DAY_US + n * 900_000_000 + n % 7 * 1000, 3 + n // 5, 100 + 3 * n, 5000 + n * n, n // 8, 0, n % 2)
+        for n in range(9)
+    ]
+    assert unpack_day(DAY, bytes.fromhex(packed)) == kept
+
+
 def test_another_day_is_refused() -> None:
     with pytest.raises(ValueError, match="another day"):
         pack_day(DAY + 1, [KeptRead(DAY * DAY_US, 1, 1, 1, 0, 0, 0)])
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"\x01", b"\x02\x00\x00", b"\x01\x00\x05\x01", b"\x01\x01junk", b"\x01\x00\x00\x00"]
+    "packed",
+    [
+        b"",
+        b"\x01",
+        b"\x03\x00\x00",
+        b"\x02\x00\x05\x01",
+        b"\x02\x01junk",
+        b"\x01\x00\x05\x01",
+        b"\x01\x01junk",
+        b"\x01\x00\x00\x00",
+    ],
 )
 def test_damage_is_named(packed: bytes) -> None:
     with pytest.raises(PackedReadsDamaged, match="portal rebuild"):
