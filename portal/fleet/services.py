@@ -219,6 +219,8 @@ def revoke_collector(collector: Collector, *, reason: str, actor: User | None = 
 @transaction.atomic
 def revoke_key(key: CollectorKey, *, reason: str, actor: User | None = None, label: str = "") -> None:
     """Revoke one signing key: nothing that it signed is taken any more."""
+    # Ingest holds this row while it applies a batch: what is being applied comes before the revocation, or not at all.
+    Collector.objects.select_for_update().get(pk=key.collector_id)
     CollectorKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=datetime.now(UTC))
     audit(
         "collector-key.revoke", actor=actor, label=label, target=key.collector, reason=reason, detail={"kid": key.kid}

@@ -182,6 +182,25 @@ class TestAttacks:
         assert refusals() == ["unknown-collector"]
         assert nothing_stored()
 
+    @pytest.mark.parametrize("how", ["key", "collector"])
+    def test_a_key_that_is_remembered_is_revoked_all_the_same(self, box: Box, how: str) -> None:
+        assert opened(box, apply_batch(box.sealed(reads_of_one_hour()), box.name, NOON)).committed
+        if how == "key":
+            fleet.revoke_key(collector_row(box).keys.get(), reason="stolen")
+        else:
+            fleet.revoke_collector(collector_row(box), reason="stolen")
+        later = [read(total(), 2000, NOON + timedelta(hours=2))]
+        assert apply_batch(box.sealed(later), box.name, NOON) is None
+        assert refusals() == ["revoked-key" if how == "key" else "unknown-collector"]
+        assert StoredBatch.objects.count() == 1
+
+    def test_a_batch_that_is_stored_already_writes_nothing(self, box: Box) -> None:
+        signed = box.sealed(reads_of_one_hour())
+        apply_batch(signed, box.name, NOON)
+        before = current_change(), collector_row(box).last_batch_at
+        assert opened(box, apply_batch(signed, box.name, NOON + timedelta(hours=1))).committed
+        assert (current_change(), collector_row(box).last_batch_at) == before
+
     def test_retired_key_signs_nothing_sealed_later(self, box: Box) -> None:
         collector_row(box).keys.update(valid_from=NOON, valid_to=NOON + timedelta(minutes=1))
         sealed_before = box.sign(box.batch(reads_of_one_hour(), sealed_at=NOON))
@@ -390,6 +409,16 @@ def test_looking_for_repeated_reads_costs_one_query_while_there_is_one_epoch(
     row = Epoch.objects.get()
     with django_assert_num_queries(1):
         assert held_before(reads, [1], epoch=row) == set()
+
+
+def test_a_batch_that_follows_costs_few_statements(box: Box, django_assert_max_num_queries: object) -> None:
+    """However many meters are in it: what is known of them is remembered."""
+    reads = [read(total(f"EFE-{n:08}"), 5, NOON) for n in range(200)]
+    apply_batch(box.sealed(reads), box.name, NOON)
+    later = [dataclasses.replace(item, read_at=NOON + timedelta(hours=1)) for item in reads]
+    with django_assert_max_num_queries(9):  # type: ignore[operator]
+        assert opened(box, apply_batch(box.sealed(later), box.name, NOON)).committed
+    assert RecentRead.objects.count() == 400
 
 
 def test_another_count_or_moment_under_a_new_epoch_is_another_read(box: Box) -> None:
