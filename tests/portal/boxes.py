@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from domain.ids import CollectorId
 from sync import topics
-from sync.signing import SigningKey, VerifyKey, batch_hash, open_ack
+from sync.signing import SigningKey, VerifyKey, batch_hash, open_ack, open_command
 from tests.portal.processes import until
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ class Box:
 
     def _took(self, message: mqtt.MQTTMessage) -> None:
         if message.topic == topics.ack_topic(self.name):
-            self.acks.append((time.monotonic(), message.payload))
+            self.acks.append((time.monotonic(), bytes(message.payload)))
         else:
-            self.commands.append(message.payload)
+            self.commands.append(bytes(message.payload))
 
     def close(self) -> None:
         """Disconnect."""
@@ -115,6 +115,15 @@ class Box:
     def publish(self, signed: bytes, topic: str | None = None) -> None:
         """Publish as the uplink does."""
         self.client.publish(topic or topics.batch_topic(self.name), signed, qos=1)
+
+    def command_kinds(self) -> list[tuple[str, dict[str, object]]]:
+        """Return kind and body of the commands that have come, verified and fresh."""
+        longest = timedelta(days=7)
+        opened = [
+            open_command(data, collector=self.name, keys=lambda _: self._key, now=datetime.now(UTC), longest=longest)
+            for data in list(self.commands)
+        ]
+        return [(command.kind, dict(command.body)) for command in opened]
 
     def opened(self) -> list[Ack]:
         """Return the acks that have come, verified."""

@@ -148,6 +148,25 @@ def test_garbage_and_strangers_do_not_stop_the_others(portal: Portal) -> None:
     assert counts(portal) == [0, 1, 2, 3, 4]
 
 
+def test_a_hole_is_asked_for_and_a_command_is_sent(portal: Portal) -> None:
+    (box,) = enrol(portal, "hw-test-1")
+    portal.start_broker()
+    box.connect()
+    portal.start("ingest")
+    until(lambda: "ingest ready" in portal.log("ingest"), "ingest is subscribed")
+    first, missing, third = (box.seal(5 * n) for n in range(3))
+    box.publish(first)
+    box.publish(third)
+    until(lambda: box.command_kinds(), "ingest asks for what is missing")
+    wanted = {"epoch": box.box.epoch.hex(), "stream": 0, "first": 2, "last": 2}
+    assert box.command_kinds()[0] == ("resend", wanted)
+    portal.command("command", "hw-test-1", "read-now", "--meter", "EFE-00000001")
+    until(lambda: ("read-now", {"meters": ["EFE-00000001"]}) in box.command_kinds(), "the command is sent")
+    box.publish(missing)
+    until(lambda: box.committed(missing), "the hole is filled")
+    assert counts(portal) == list(range(15))
+
+
 def test_a_double_application_would_show(portal: Portal) -> None:
     """The planted fault that the demo's reconciliation must find: contents applied twice are listed twice."""
     (box,) = enrol(portal, "hw-test-1")

@@ -84,8 +84,8 @@ class Street:
                     acked.setdefault(ack.batch_hash, at_s)
             box.acks.clear()
         for box, signed, published_s in sealed:
-            at_s = acked.get(batch_hash(signed))
-            took_ms = None if at_s is None else 1000 * (at_s - published_s)
+            answered_s = acked.get(batch_hash(signed))
+            took_ms = None if answered_s is None else 1000 * (answered_s - published_s)
             (phase.flooded_ms if box.name.partition in FLOODED else phase.other_ms).append(took_ms)
 
     def flooded(self, kind: str, seconds: float) -> Phase:
