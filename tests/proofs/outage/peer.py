@@ -112,33 +112,34 @@ class ThingsBoard(Rig):
 
     def drain(self, limit_s: float) -> float:
         """Wait until as many different totals as were served have come, or nothing has come for a while."""
-        began_s, last_size, last_change_s = time.time(), -1, time.time()
-        while time.time() - began_s < limit_s:
-            size = self._received.stat().st_size if self._received.exists() else 0
-            if size != last_size:
-                last_size, last_change_s = size, time.time()
+        began_s = last_change_s = time.time()
+        came: set[tuple[int, int]] = set()
+        offset = 0
+        while time.time() - began_s < limit_s and len(came) < self.replies():
+            found, reached = self._totals(offset)
+            came.update(found)
+            if reached != offset:
+                offset, last_change_s = reached, time.time()
             elif time.time() - last_change_s > max(_QUIET_S, limit_s / 4):
-                break
-            if len({total for _, total in self._totals()}) >= self.replies():
                 break
             time.sleep(1.0)
         return time.time() - began_s
 
-    def _totals(self) -> list[tuple[None, tuple[int, int]]]:
-        """Return each reading that came, as often as it came."""
+    def _totals(self, offset: int = 0) -> tuple[list[tuple[int, int]], int]:
+        """Return each reading that came behind a place of the stub's file, as often as it came, and the next place."""
         if not self._received.exists():
-            return []
+            return [], offset
         found = []
-        with self._received.open(encoding="utf-8") as lines:
+        with self._received.open("rb") as lines:
+            lines.seek(offset)
             for line in lines:
-                if not line.endswith("\n"):
+                if not line.endswith(b"\n"):
                     break
+                offset += len(line)
                 for device, rows in json.loads(line)["readings"].items():
-                    for row in rows:
-                        values = row.get("values", row)
-                        if "total" in values:
-                            found.append((None, (bank.meter_number(device), int(values["total"]))))
-        return found
+                    totals = [row.get("values", row).get("total") for row in rows]
+                    found += [(bank.meter_number(device), int(total)) for total in totals if total is not None]
+        return found, offset
 
     def account(self) -> Account:
         """Stop the gateway, then compare; it keeps no record of what it appended."""
@@ -146,7 +147,8 @@ class ThingsBoard(Rig):
         time.sleep(1.0)
         self._stub.send(signal.SIGTERM)
         self._stub.stop()
-        return account(bank.served(self.served_file), None, self._totals(), kills_s=self.kills_s)
+        received = [(None, total) for total in self._totals()[0]]
+        return account(bank.served(self.served_file), None, received, kills_s=self.kills_s)
 
 
 def _gateway_json(port: int, storage: str, data: Path) -> dict[str, Any]:
