@@ -188,9 +188,11 @@ def test_a_meter_that_is_moved_back_brings_nothing_twice(owner: Box, intruder: B
     take(owner, owner.sealed([read(total(), 1, start)]), start)
     meter = Meter.objects.get(meter_id=VICTIM)
     move_meter(meter, collector_row(intruder), start + timedelta(minutes=90), reason="swapped by mistake")
+    take(owner, owner.sealed(hourly(total(), start + timedelta(hours=1), first=2)), start)
+    assert counts() == [1, 2]
     move_meter(meter, collector_row(owner), start + timedelta(minutes=150), reason="put right")
-    take(owner, owner.sealed(hourly(total(), start + timedelta(hours=1), first=2)), start)  # hours 1 to 4: 2 is not its
-    take(intruder, intruder.sealed(hourly(total(), start + timedelta(hours=1), first=12)), start)  # only 13 is
+    assert counts() == [1, 2, 4, 5], "of one batch the first had entered when it came, the second never does"
+    take(intruder, intruder.sealed(hourly(total(), start + timedelta(hours=1), first=12)), start)  # 13 is its own
     assert counts() == [1, 2, 4, 5, 13]
     moment = start + timedelta(hours=4, minutes=30)
     move_meter(meter, collector_row(intruder), moment, reason="again")
