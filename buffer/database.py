@@ -93,6 +93,11 @@ class Sizes:
         return 32 + self.log_frames * _FRAME_BYTES
 
     @property
+    def bound_bytes(self) -> int:
+        """What the database file and its log may grow to."""
+        return self.most_pages * PAGE_BYTES + self.log_bytes
+
+    @property
     def rows_at_once(self) -> int:
         """Rows to delete in one transaction: one that fits the log, and that no append waits long for."""
         return min(2000, 8 * self.log_frames)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from buffer import streams
 from buffer.database import PAGE_BYTES
+from buffer.errors import StoreFull
 from buffer.rows import to_us
 from domain.ids import Stream
 
@@ -32,7 +33,7 @@ class Policy:
     """How long acknowledged things are kept.
 
     fullness       above this part of the store's bound, acknowledged batches go oldest first, whatever their age.
-    disk_free      the same below this many free bytes on the disk.
+    disk_free      the same below this many free bytes on the disk, or an eighth of a small one.
     """
 
     batch_days: int = 90
@@ -83,10 +84,9 @@ def _is_pressed(database: Database, policy: Policy) -> bool:
     with database.read() as db:
         pages, free = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
     disk = os.statvfs(database.path.parent)
-    full = (pages - free) * PAGE_BYTES > policy.fullness * database.max_bytes
-    return full or (
-        disk.f_bavail * disk.f_frsize < policy.disk_free_bytes and free * PAGE_BYTES < policy.disk_free_bytes
-    )
+    full = pages - free > policy.fullness * database.sizes.most_pages
+    wanted_bytes = min(policy.disk_free_bytes, 4 * database.sizes.keep_free_bytes)
+    return full or (disk.f_bavail * disk.f_frsize < wanted_bytes and free * PAGE_BYTES < wanted_bytes)
 
 
 def _row_cut(db: sqlite3.Connection, settled_before_us: int) -> int:
@@ -111,21 +111,24 @@ def _row_cut(db: sqlite3.Connection, settled_before_us: int) -> int:
 
 def _delete_rows(database: Database, table: str, cut: int, append_floor: int) -> int:
     """Delete the rows of a table up to an append_seq, in small transactions."""
-    chunk = (
-        f"SELECT append_seq FROM {table} WHERE append_seq <= ? ORDER BY append_seq LIMIT {database.sizes.rows_at_once}"  # noqa: S608
-    )
+    chunk = f"SELECT append_seq FROM {table} WHERE append_seq <= ? ORDER BY append_seq LIMIT ?"  # noqa: S608
 
     def delete(db: sqlite3.Connection, last: int) -> int:
         streams.raise_append_floor(db, append_floor)
         return db.execute(f"DELETE FROM {table} WHERE append_seq <= ?", (last,)).rowcount  # noqa: S608
 
-    deleted = 0
+    deleted, at_once = 0, database.sizes.rows_at_once
     while True:
         with database.read() as db:
-            last = db.execute(f"SELECT MAX(append_seq) FROM ({chunk})", (cut,)).fetchone()[0]  # noqa: S608
+            last = db.execute(f"SELECT MAX(append_seq) FROM ({chunk})", (cut, at_once)).fetchone()[0]  # noqa: S608
         if last is None:
             return deleted
-        deleted += database.change(partial(delete, last=last))
+        try:
+            deleted += database.change(partial(delete, last=last))
+        except StoreFull:
+            if at_once == 1:
+                raise
+            at_once = -(-at_once // 4)  # long rows lie on more pages than a small log has room for
 
 
 def _delete_batches(database: Database, which: str, most: int | None) -> int:
@@ -135,15 +138,21 @@ def _delete_batches(database: Database, which: str, most: int | None) -> int:
         db.executemany("DELETE FROM batch_bytes WHERE ref = ?", refs)
         db.executemany("DELETE FROM batch WHERE ref = ? AND state = 1", refs)
 
-    deleted = 0
+    deleted, at_once = 0, _BATCHES_AT_ONCE
     while most is None or deleted < most:
-        count = _BATCHES_AT_ONCE if most is None else min(_BATCHES_AT_ONCE, most - deleted)
+        count = at_once if most is None else min(at_once, most - deleted)
         with database.read() as db:
             refs = db.execute(
                 f"SELECT ref FROM batch WHERE state = 1 AND {which} ORDER BY ref LIMIT {count}"  # noqa: S608
             ).fetchall()
         if not refs:
             break
-        database.change(partial(delete, refs=refs))
-        deleted += len(refs)
+        try:
+            database.change(partial(delete, refs=refs))
+        except StoreFull:
+            if at_once == 1:
+                raise
+            at_once = -(-at_once // 4)
+        else:
+            deleted += len(refs)
     return deleted

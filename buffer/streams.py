@@ -262,7 +262,7 @@ def status(db: sqlite3.Connection, database: Database, *, last_append_seq: int) 
         counts.get(2, 0),
         counts.get(1, 0),
         database.bytes_used(),
-        database.max_bytes,
+        database.sizes.bound_bytes,
         disk.f_bavail * disk.f_frsize,
         database.reserve_kept,
         thinned_reads(db),

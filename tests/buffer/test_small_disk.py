@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROUND = 40
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -51,7 +52,7 @@ def mounted(folder: Path, size: str) -> Disk:
     return Disk(folder, keeper)
 
 
-@pytest.fixture(params=["1m", "3m"])
+@pytest.fixture(params=["1m", "2m"])
 def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Disk]:
     found = mounted(tmp_path / "disk", request.param)
     yield found
@@ -75,9 +76,9 @@ class Told:
         return words
 
 
-def fill_and_kill(disk: Disk, first: int, told: Told) -> None:
+def fill_and_kill(disk: Disk, first: int, told: Told, *kind: str) -> None:
     """Append until the disk is full, then kill the process a few lines later."""
-    with disk.run("fill", str(disk.folder), str(first)) as process:
+    with disk.run("fill", str(disk.folder), str(first), *kind) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
@@ -91,10 +92,11 @@ def fill_and_kill(disk: Disk, first: int, told: Told) -> None:
                 told.take(line)
 
 
-def test_a_full_disk_stalls_appends_and_drains(disk: Disk) -> None:
+@pytest.mark.parametrize("kind", [(), ("thinning",)])
+def test_a_full_disk_stalls_appends_and_drains(disk: Disk, kind: tuple[str, ...]) -> None:
     told = Told()
     for turn in range(2):
-        fill_and_kill(disk, 10**6 * turn, told)
+        fill_and_kill(disk, 10**6 * turn, told, *kind)
         assert "no room left" in told.said["full"]
     assert len(told.appended) > 3_000
     with disk.run("drain", str(disk.folder)) as process:
@@ -110,4 +112,6 @@ def test_a_full_disk_stalls_appends_and_drains(disk: Disk) -> None:
     assert told.said["reserve"]
     assert len(told.sealed) == len(set(told.sealed)), "sealed twice"
     lost = {seq for n, seq in told.appended.items() if n < 5 * 10**7} - set(told.sealed)
-    assert not lost, f"{len(lost)} reads that append returned for are in no batch"
+    # One more round may have been stored, and thinned from, before the kill kept it from being told.
+    assert told.said["reported"] >= len(lost) >= told.said["reported"] - 100 * ROUND
+    assert bool(lost) == bool(kind), f"{len(lost)} reads that append returned for are in no batch"
