@@ -125,22 +125,48 @@ def enrol_code(collector: str, as_json: bool) -> None:
     _print(done, as_json=as_json, text=code)
 
 
-@portal.command()
-@click.argument("collector")
-@click.argument("kind", type=click.Choice(["read-now", "configure"]))
-@click.option("--meter", "meters", multiple=True, help="For read-now: a meter's id. May be repeated.")
-@click.option(
-    "--body", type=click.File("r", encoding="utf-8"), help="The command's body as a JSON file, or - for input."
-)
-@click.option(
+@portal.group("command")
+def command_group() -> None:
+    """Give a collector an order; it is sent until the collector reports it done, or it expires."""
+
+
+_expires = click.option(
     "--expires-in", "expires_min", default=60, show_default=True, type=click.IntRange(1, 7 * 24 * 60), help="Minutes."
 )
+
+
+@command_group.command("read-now")
+@click.argument("collector")
+@click.option("--meter", "meters", multiple=True, required=True, help="A meter's id. May be repeated.")
+@_expires
 @json_option
-def command(
-    collector: str, kind: str, meters: tuple[str, ...], body: IO[str] | None, expires_min: int, as_json: bool
-) -> None:
-    """Give the box COLLECTOR an order; it is sent until the collector reports it done, or it expires."""
-    contents = _command_body(kind, meters, body)
+def read_now(collector: str, meters: tuple[str, ...], expires_min: int, as_json: bool) -> None:
+    """Have the box COLLECTOR read meters at once; their reads overtake any backlog."""
+    _queue(collector, "read-now", {"meters": list(meters)}, expires_min=expires_min, as_json=as_json)
+
+
+@command_group.command("configure")
+@click.argument("collector")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option(
+    "--try-for",
+    "try_s",
+    default=600,
+    show_default=True,
+    type=click.IntRange(5, 86_400),
+    help="Seconds in which the collector must reach the portal with it.",
+)
+@_expires
+@json_option
+def configure(collector: str, file: IO[str], try_s: int, expires_min: int, as_json: bool) -> None:
+    """Have the box COLLECTOR try FILE: [poll], [[bus]], [[meter]] and what may change of [portal] in collector.toml.
+
+    The collector checks it, tries it, and puts its old file back when it cannot reach the portal with the new one.
+    """
+    _queue(collector, "configure", {"toml": file.read(), "try_s": try_s}, expires_min=expires_min, as_json=as_json)
+
+
+def _queue(collector: str, kind: str, body: dict[str, Any], *, expires_min: int, as_json: bool) -> None:
     _django()
     from datetime import timedelta
 
@@ -151,30 +177,14 @@ def command(
     row = Collector.objects.filter(collector_id=collector).first()
     if row is None:
         raise Refused("collector-id", f"{collector}: no such collector; `headwater portal manage shell` lists them")
-    queued = queue_command(row, kind, contents, expires_in=timedelta(minutes=expires_min), label=_ACTOR)
+    queued = queue_command(row, kind, body, expires_in=timedelta(minutes=expires_min), label=_ACTOR)
     done = {"collector": collector, "kind": kind, "command": queued.public_id, "nonce": bytes(queued.nonce).hex()}
     done["expires_at"] = queued.expires_at.isoformat()
     _print(
         done,
         as_json=as_json,
-        text=f"{kind} for {collector} waits to be sent; the page Commands tells what became of it",
+        text=f"{kind} for {collector} waits to be sent; the staff page Commands tells what became of it",
     )
-
-
-def _command_body(kind: str, meters: tuple[str, ...], file: IO[str] | None) -> dict[str, Any]:
-    if kind == "read-now":
-        if not meters or file is not None:
-            raise click.UsageError("read-now needs --meter, and no --body")
-        return {"meters": list(meters)}
-    if meters:
-        raise click.UsageError(f"--meter belongs to read-now, not to {kind}")
-    try:
-        body = {} if file is None else json.load(file)
-    except ValueError as error:
-        raise ConfigError(f"--body: not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise ConfigError("--body: expected a JSON object")
-    return body
 
 
 @portal.command("revoke-collector")

@@ -33,7 +33,8 @@ EXPIRES_LONGEST = timedelta(days=7)
 """A collector refuses a command that is valid for longer: so long it remembers numbers (sync.uplink)."""
 
 AGAIN_FIRST, AGAIN_LONGEST = timedelta(seconds=30), timedelta(hours=1)
-BODY_BYTES_MAX = 64 * 1024
+BODY_BYTES_MAX = 320 * 1024
+"""A configuration of a thousand meters has about 150 KiB."""
 _KIND_CHARS, _RESULT_CHARS = 40, 200
 
 
@@ -64,7 +65,7 @@ def queue_command(
     if not timedelta(0) < expires_in <= EXPIRES_LONGEST:
         raise Refused("expires-in", f"a command is valid for more than nothing and at most {EXPIRES_LONGEST.days} days")
     if not 0 < len(kind) <= _KIND_CHARS or len(json.dumps(dict(body)).encode()) > BODY_BYTES_MAX:
-        raise Refused("command", "the kind of a command has 1 to 40 characters, its body at most 64 KiB")
+        raise Refused("command", "the kind of a command has 1 to 40 characters, its body at most 320 KiB")
     moment = now()
     row = CollectorCommand.objects.create(
         collector=collector,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +86,7 @@ def test_what_no_collector_would_take_is_refused(box: Box) -> None:
         ("read-now", {}, timedelta(0)),
         ("read-now", {}, timedelta(days=8)),
         ("", {}, HOUR),
-        ("configure", {"toml": "x" * 70_000}, HOUR),
+        ("configure", {"toml": "x" * 400_000}, HOUR),
     ):
         with pytest.raises(Refused):
             commands.queue_command(row, kind, body, expires_in=expires_in)
@@ -96,16 +97,19 @@ def test_what_no_collector_would_take_is_refused(box: Box) -> None:
         commands.queue_command(Collector.objects.get(pk=row.pk), "read-now", {}, expires_in=HOUR)
 
 
-def test_the_command_line_queues_and_staff_see_what_became_of_it(box: Box) -> None:
+def test_the_command_line_queues_and_staff_see_what_became_of_it(box: Box, tmp_path: Path) -> None:
     run = CliRunner().invoke
-    done = run(portal, ["command", box.name, "read-now", "--meter", "EFE-1", "--meter", "EFE-2", "--json"])
+    done = run(portal, ["command", "read-now", box.name, "--meter", "EFE-1", "--meter", "EFE-2", "--json"])
     assert done.exit_code == 0, done.output
     row = CollectorCommand.objects.get()
     assert json.loads(done.output)["nonce"] == bytes(row.nonce).hex()
     assert row.body == {"meters": ["EFE-1", "EFE-2"]}
-    assert run(portal, ["command", box.name, "read-now"]).exit_code == 2
-    assert run(portal, ["command", box.name, "configure", "--meter", "EFE-1"]).exit_code == 2
-    assert isinstance(run(portal, ["command", "hw-nobody", "read-now", "--meter", "a"]).exception, Refused)
+    assert run(portal, ["command", "read-now", box.name]).exit_code == 2
+    assert isinstance(run(portal, ["command", "read-now", "hw-nobody", "--meter", "a"]).exception, Refused)
+    with (tmp_path / "new.toml").open("w") as file:
+        file.write("[poll]\nevery_s = 60\n")
+    assert run(portal, ["command", "configure", box.name, file.name]).exit_code == 0
+    assert CollectorCommand.objects.get(kind="configure").body == {"toml": "[poll]\nevery_s = 60\n", "try_s": 600}
     staff = Client()
     staff.force_login(person("sam@example.org", is_staff=True))
     assert "waiting" in staff.get("/staff/commands/").content.decode()

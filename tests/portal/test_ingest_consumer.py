@@ -160,7 +160,7 @@ def test_a_hole_is_asked_for_and_a_command_is_sent(portal: Portal) -> None:
     until(lambda: box.command_kinds(), "ingest asks for what is missing")
     wanted = {"epoch": box.box.epoch.hex(), "stream": 0, "first": 2, "last": 2}
     assert box.command_kinds()[0] == ("resend", wanted)
-    portal.command("command", "hw-test-1", "read-now", "--meter", "EFE-00000001")
+    portal.command("command", "read-now", "hw-test-1", "--meter", "EFE-00000001")
     until(lambda: ("read-now", {"meters": ["EFE-00000001"]}) in box.command_kinds(), "the command is sent")
     box.publish(missing)
     until(lambda: box.committed(missing), "the hole is filled")
