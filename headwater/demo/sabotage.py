@@ -62,7 +62,7 @@ def _double_batch() -> None:
             apply_contents(batch, **context)
             calls += 1
             if calls == 3:
-                apply_contents(batch, **context)
+                apply_contents(batch, **context | {"keeping": ()})
 
         services.apply_contents = apply_one_twice  # type: ignore[assignment]
 

@@ -68,9 +68,12 @@ def bump_change() -> int:
     return bump_change_and(())
 
 
-def bump_change_and(then: Sequence[Statement]) -> int:
-    """Count this transaction as a change, run statements that may use CHANGE_NUMBER, and return the number."""
-    return int(run_together([_bump(), *then])[0][0][0])
+def bump_change_and(then: Sequence[Statement], *, first: Sequence[Statement] = ()) -> int:
+    """Count this transaction as a change and return the number.
+
+    first, then  statements that run before and after it, in one message; the later ones may use CHANGE_NUMBER.
+    """
+    return int(run_together([*first, _bump(), *then])[len(first)][0][0])
 
 
 CHANGE_NUMBER = "(SELECT value FROM core_changecounter WHERE id = 1)"

@@ -18,6 +18,8 @@ def run_together(statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]
 
     PostgreSQL gets them in one message; each still sees what was committed before it started.
     """
+    if not statements:
+        return []
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
             return [_rows(cursor, cursor.execute(sql, parameters)) for sql, parameters in statements]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from portal.core.statements import run_together
 from portal.fleet.models import Collector
 from portal.ingest.errors import BatchRefused
 from portal.ingest.holes import MAX_AHEAD
@@ -42,16 +41,18 @@ def store(batch: Batch, data: bytes, standing: Standing, *, received_at: datetim
             return False
         if reason := _refusal(batch, digest, appended, epoch, standing):
             raise BatchRefused(reason, batch.id, silent=reason in _SILENT)
-    run_together(
-        [
-            services.batch_row(batch, data, epoch=epoch, received_at=received_at),
-            *head_rows(batch, digest, epoch, standing.head, standing.beside, received_at=received_at),
-        ]
-    )
     if batch.previous_epoch is not None:
         heads.declare_previous(batch.previous_epoch, collector=epoch.collector_id, at=received_at)
     services.apply_contents(
-        batch, epoch=epoch, received_at=received_at, token=standing.token, may_repeat=standing.other_epochs
+        batch,
+        epoch=epoch,
+        received_at=received_at,
+        token=standing.token,
+        may_repeat=standing.other_epochs,
+        keeping=[
+            services.batch_row(batch, data, epoch=epoch, received_at=received_at),
+            *head_rows(batch, digest, epoch, standing.head, standing.beside, received_at=received_at),
+        ],
     )
     return True
 

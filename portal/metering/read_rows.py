@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from portal.core.services import CHANGE_NUMBER, bump_change, bump_change_and
+from portal.core.services import CHANGE_NUMBER, bump_change_and
 from portal.metering.models import RegisterState
 from portal.metering.reads import from_us, to_us
 
@@ -151,9 +151,10 @@ def newest_reads(
     return {rows[index]: place for index, place in newest.items()}
 
 
-def save_states(reads: ReadColumns, newest: Mapping[int, int | None]) -> int:
+def save_states(reads: ReadColumns, newest: Mapping[int, int | None], *, first: Sequence[Statement] = ()) -> int:
     """Bring the registers' states up to date and count the change; return its number.
 
+    first  statements that run before, in one message with the others.
     A late read moves its register's change number alone. The counter's row is locked from here to the commit, so this
     comes as late as can be.
     """
@@ -163,9 +164,9 @@ def save_states(reads: ReadColumns, newest: Mapping[int, int | None]) -> int:
         if place is not None
     ]
     if connection.vendor == "postgresql" and rows:
-        change_number = bump_change_and([_states_from_arrays(rows)])
+        change_number = bump_change_and([_states_from_arrays(rows)], first=first)
     else:
-        change_number = bump_change()
+        change_number = bump_change_and((), first=first)
         adapt = connection.ops.adapt_datetimefield_value
         with connection.cursor() as cursor:
             cursor.executemany(_STATES, [(row, adapt(from_us(us)), count, quality) for row, us, count, quality in rows])

@@ -31,6 +31,7 @@ class Routed:
     reads   all of the batch's; rows: the MeterRegister id of each of its registers; chosen: the indexes of the reads
             that enter, None for all of them.
     events  those that enter; meters: the row id of every meter that they name.
+    held    what is kept back of each meter, by its row id.
     """
 
     reads: ReadColumns
@@ -38,10 +39,11 @@ class Routed:
     chosen: list[int] | None
     events: Sequence[StoredEvent]
     meters: Mapping[str, int]
+    held: Mapping[int, Held] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
     """What is kept back of one meter."""
 
     reads: int = 0
@@ -60,9 +62,9 @@ class Entering:
 def routed(
     batch: Batch, *, epoch: Epoch, received_at: datetime, token: bytes | None, entering: Entering | None = None
 ) -> Routed:
-    """Return what enters of a stored batch, and write down what does not.
+    """Return what enters of a batch, and what does not.
 
-    entering  look at what concerns this meter alone; what of it is still kept back is written down anew.
+    entering  look at what concerns this meter alone.
     """
     reads = columns_of(batch.reads)
     named = {stored.event.meter_id for stored in batch.events if stored.event.meter_id is not None}
@@ -75,15 +77,14 @@ def routed(
     if entering is None and all(sight.meters[name][1] is None for name in (*names, *named)):
         sight.table, sight.rows = reads.registers, rows
         return Routed(reads, rows, None, batch.events, meters)
-    held: dict[str, _Held] = {}
+    held: dict[str, Held] = {}
     chosen = _chosen(reads, names, sight, held, entering)
     events = [stored for stored in batch.events if _enters(stored, sight, held, entering)]
-    _write_down(held, sight, batch, epoch, entering)
-    return Routed(reads, rows, chosen, events, meters)
+    return Routed(reads, rows, chosen, events, meters, {sight.meters[name][0]: kept for name, kept in held.items()})
 
 
 def _chosen(
-    reads: ReadColumns, names: Sequence[str], sight: Sight, held: dict[str, _Held], entering: Entering | None
+    reads: ReadColumns, names: Sequence[str], sight: Sight, held: dict[str, Held], entering: Entering | None
 ) -> list[int]:
     windows = [sight.meters[name][1] for name in names]
     looked_at = [entering is None or name == entering.meter_id for name in names]
@@ -92,7 +93,7 @@ def _chosen(
         if not looked_at[index]:
             continue
         if not allowed(windows[index], at_us):
-            kept = held.setdefault(names[index], _Held())
+            kept = held.setdefault(names[index], Held())
             kept.reads += 1
             kept.moments.append(at_us)
         elif entering is None or at_us >= entering.since_us:  # what is older entered when it came
@@ -100,30 +101,31 @@ def _chosen(
     return chosen
 
 
-def _enters(stored: StoredEvent, sight: Sight, held: dict[str, _Held], entering: Entering | None) -> bool:
+def _enters(stored: StoredEvent, sight: Sight, held: dict[str, Held], entering: Entering | None) -> bool:
     meter_id, at_us = stored.event.meter_id, to_us(stored.event.at)
     if entering is not None and meter_id != entering.meter_id:
         return False
     if meter_id is None or allowed(sight.meters[meter_id][1], at_us):
         return entering is None or at_us >= entering.since_us
-    kept = held.setdefault(meter_id, _Held())
+    kept = held.setdefault(meter_id, Held())
     kept.events += 1
     kept.moments.append(at_us)
     return False
 
 
-def _write_down(held: Mapping[str, _Held], sight: Sight, batch: Batch, epoch: Epoch, entering: Entering | None) -> None:
+def write_down(part: Routed, batch: Batch, *, epoch: Epoch, entering: Entering | None) -> None:
+    """Keep account of what of a stored batch is kept back; of a meter that enters, anew."""
     stored = StoredBatch.objects.filter(epoch=epoch, stream=int(batch.id.stream), sequence=batch.id.sequence)
     if entering is not None:
         Quarantined.objects.filter(batch__in=stored, meter__meter_id=entering.meter_id).delete()
-    if not held:
+    if not part.held:
         return
     row = stored.values_list("pk", flat=True).get()
     Quarantined.objects.bulk_create(
         [
             Quarantined(
                 batch_id=row,
-                meter_id=sight.meters[meter_id][0],
+                meter_id=meter,
                 collector_id=epoch.collector_id,
                 reason=FOREIGN,
                 reads=kept.reads,
@@ -131,7 +133,7 @@ def _write_down(held: Mapping[str, _Held], sight: Sight, batch: Batch, epoch: Ep
                 first_at=from_us(min(kept.moments)),
                 last_at=from_us(max(kept.moments)),
             )
-            for meter_id, kept in sorted(held.items())
+            for meter, kept in sorted(part.held.items())
         ],
         batch_size=500,
     )

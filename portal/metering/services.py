@@ -20,11 +20,12 @@ from portal.metering.read_rows import insert_recent, newest_reads, save_states
 from portal.metering.reads import from_us
 from portal.metering.registers import register_rows
 from portal.metering.repeats import held_before
-from portal.metering.routing import routed
+from portal.metering.routing import routed, write_down
 from sync.batch import append_seqs
 from sync.read_columns import columns_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from domain.reading import Register
@@ -103,6 +104,7 @@ def apply_contents(
     token: bytes | None = None,
     may_repeat: bool = True,
     entering: Entering | None = None,
+    keeping: Sequence[Statement] = (),
 ) -> int:
     """Write a batch's reads and events and everything that follows from them; return the change number.
 
@@ -112,9 +114,14 @@ def apply_contents(
 
     token       of the collector's registry, None to look it up; may_repeat: the collector has other epochs.
     entering    apply what concerns one meter alone, which was in quarantine.
+    keeping     statements that store the batch itself, to be sent along with others where nothing needs its row before.
     """
     part = routed(batch, epoch=epoch, received_at=received_at, token=token, entering=entering)
     chosen = part.chosen
+    if may_repeat or chosen is not None:
+        run_together(keeping)
+        keeping = ()
+        write_down(part, batch, epoch=epoch, entering=entering)
     if may_repeat and (repeated := held_before(part.reads, part.rows, epoch=epoch)):
         places = range(len(part.reads)) if chosen is None else chosen
         chosen = [place for place in places if place not in repeated]
@@ -123,7 +130,7 @@ def apply_contents(
     if part.events:
         store_events(part.events, part.meters, epoch=epoch, sender=batch.id.collector, received_at=received_at)
     newest = newest_reads(part.reads, part.rows, latest=received_at + _CLOCK_AHEAD, chosen=part.chosen)
-    return save_states(part.reads, newest)
+    return save_states(part.reads, newest, first=keeping)
 
 
 def _count_repeated(batch: Batch, repeated: int, *, epoch: Epoch) -> None:
