@@ -75,6 +75,7 @@ class Node:
         self._stalled = False
         self._settled: set[bytes] = set()
         self.on_start: list[Callable[[], None]] = []
+        self.on_publish: list[Callable[[], None]] = []
 
     # Life and death
 
@@ -344,6 +345,8 @@ class Node:
             self.world.note(f"{self.name} publishes {outgoing.batch_id} {len(outgoing.payload)} bytes")
             self.broker.send_up(link, outgoing.topic, outgoing.payload)
             self.sender.sent(outgoing, self.world.now_s)
+            while self.on_publish:
+                self.on_publish.pop()()
             self._check_settled()
         else:
             raise self.world.fail(f"{self.name}: more than {_MOST_AT_ONCE} batches at once are due")

@@ -144,6 +144,20 @@ class Disturbances:
         node.disk.take_image()
 
     def _old_image(self, node: Node) -> None:
+        """Put a disk back, at any moment or while a batch is on its way: what answers it then meets another one."""
+        if self._world.chance(0.4):
+            self._put_back(node)
+            return
+        profile = self._scenario.profile
+        wait_s = self._world.rng.uniform(0.0, 2 * (profile.latency_s + profile.jitter_s))
+
+        def strike() -> None:
+            if not self._peace:
+                self._put_back(node)
+
+        node.on_publish.append(lambda: self._world.after(wait_s, "old-image", strike))
+
+    def _put_back(self, node: Node) -> None:
         node.kill("before its disk is put back")
         before = self._scenario.files_of(node)
         witness = self._world.chance(0.5)

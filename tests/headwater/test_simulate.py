@@ -13,8 +13,8 @@ import pytest
 from headwater.simulate.runner import parse_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS, REPLAYED = "0-9", 15
-PLANTS = {"delete-on-puback": "0-3", "cursor-over-time": "0-12"}
+SEEDS, REPLAYED = "0-7", 15
+PLANTS = {"delete-on-puback": "0-1", "sequence-reused": "42,46"}
 
 
 def run(*arguments: str, hash_seed: int) -> dict[str, object]:
