@@ -144,7 +144,8 @@ def test_tables_and_page_show_every_cell_and_why_one_did_not_run() -> None:
     assert "10 (1.0 %)" in ours
     assert "did not run: no such program" in peers
     assert table.beside(rows) == {"rate-100": {"cpu_ms_per_read": 0.25, "resident_mib": 1.0, "bytes_per_read": 1.0}}
-    machine = dict.fromkeys(("cores", "cpu", "kernel", "python", "sqlite", "filesystem", "sync_ms"), "?")
+    machine: dict[str, Any] = dict.fromkeys(("cores", "cpu", "kernel", "python", "sqlite", "filesystem"), "?")
+    machine |= {"sync_ms": 1.0, "load_average_1_min": 0.5}
     shown = page.render(
         {
             "rows": rows, "machine": machine, "at": "2026-11-22T00:00:00", "took_s": 60, "seconds_scale": 1,
@@ -153,3 +154,9 @@ def test_tables_and_page_show_every_cell_and_why_one_did_not_run() -> None:
     )  # fmt: skip
     assert "Not as it must be" in shown
     assert BY_NAME["rate-100"].what in shown
+
+
+def test_the_page_in_the_documents_is_the_one_of_its_figures() -> None:
+    figures = json.loads((page.FOLDER / "outage.json").read_text(encoding="utf-8"))
+    assert (page.FOLDER / "outage.md").read_text(encoding="utf-8") == page.render(figures)
+    assert figures["flawless"], "the documents show a run that failed"
