@@ -176,7 +176,7 @@ def test_a_double_application_would_show(portal: Portal) -> None:
         "import sys\nfrom pathlib import Path\nfrom domain.ids import CollectorId\nfrom portal.core.clock import now\n"
         "from portal.ingest.apply import apply_batch\nfrom portal.metering import services\n"
         "once = services.apply_contents\n"
-        "def twice(*a, **k):\n    once(*a, **k)\n    return once(*a, **k)\n"
+        "def twice(*a, **k):\n    once(*a, **k)\n    return once(*a, **k | {'keeping': ()})\n"
         "services.apply_contents = twice\n"
         "apply_batch(Path(sys.argv[1]).read_bytes(), CollectorId('hw-test-1'), now())",
         str(portal.folder / "batch"),
