@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buffer.database import PAGE_BYTES, sidecar
 from buffer.errors import StoreFull
 from buffer.retention import Policy
 from buffer.store import Store
@@ -16,6 +17,8 @@ from domain.reading import EventKind
 from tests.buffer.conftest import COLLECTOR, encode, event, fat, reads
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
     from buffer.model import SealedBatch
@@ -99,6 +102,39 @@ def test_little_room_makes_the_oldest_batches_go_first(store: Store) -> None:
     swept = store.sweep(policy=Policy(fullness=0.0))
     assert (swept.reads, swept.batches) == (40, 2)
     assert rows(store) == [41]
+
+
+def test_what_does_not_fit_the_log_at_once_goes_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append(reads(0, 40))
+    for _ in range(4):
+        batch = sealed(store, 10)
+        store.acked(batch.id, batch.hash)
+    change, tries = store._database.change, []
+
+    def small_log(work: Callable[[sqlite3.Connection], object]) -> object:
+        tries.append(work)
+        if len(tries) in (1, 2, 4):
+            raise StoreFull("no room in the log")
+        return change(work)
+
+    monkeypatch.setattr(store._database, "change", small_log)
+    swept = store.sweep(pressure=True)
+    assert (swept.reads, swept.batches) == (40, 1)
+    assert len(tries) == 5
+
+
+def test_the_room_of_log_and_file_is_taken_before_it_is_used(path: Path, clock: ManualClock) -> None:
+    with Store.open(path, clock=clock, max_bytes=BOUND_BYTES) as store:
+        database, log = store._database, sidecar(path, "wal")
+        assert log.stat().st_blocks * 512 >= database.sizes.log_bytes
+        store.append(reads(0, 500))
+        database.fold_log()
+        assert path.stat().st_size < database._allowed_pages * PAGE_BYTES, "a checkpoint gives back what is not used"
+        store.append(reads(500, 1))
+        assert path.stat().st_size >= database._allowed_pages * PAGE_BYTES
+        assert path.stat().st_blocks * 512 >= path.stat().st_size
+    assert sidecar(path, "reserve").stat().st_blocks * 512 >= database.sizes.log_bytes
+    assert not log.exists()
 
 
 def test_a_full_store_says_so_keeps_everything_and_drains(path: Path, clock: ManualClock) -> None:

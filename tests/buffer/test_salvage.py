@@ -401,7 +401,8 @@ def test_a_row_that_nobody_wrote_stops_no_start(path: Path, clock: ManualClock, 
         db.execute(statement)
     sidecar(path, "suspect").touch()
     with Store.open(path, clock=clock, max_bytes=SMALL_BYTES) as store:
-        store.items_since(0, limit=10**6)
+        kept = sum(isinstance(item, StoredRead) for item in store.items_since(0, limit=10**6))
+        assert kept >= 1500 or "register" in statement or "clock" in statement
         assert store.append(reads(9000, 2)) != [None, None]
         drained(store)
         store.status()
