@@ -228,7 +228,9 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
     ]
     skipped = sum(bool(row.get("skipped")) for row in rows)
     lines += [f"skipped {skipped}: no small disk can be mounted here"] if skipped else []
-    lines.append("lost 0 and counted twice 0 in every cell that ran" if figures["flawless"] else "NOT as it must be")
+    if any(row["side"] == "headwater" for row in rows):
+        good = "lost 0 and counted twice 0 in every cell that ran"
+        lines.append(f"Headwater: {good if figures['flawless'] else 'NOT as it must be'}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
