@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main(
         chosen = runner.parse_seeds(seeds) if replay is None else [replay]
     except ValueError:
         raise click.BadParameter(f"{seeds!r}: expected seeds such as 0-199 or 7,12,40-44") from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind in memory
     site = runner.prepare()
     try:
         if replay is not None:

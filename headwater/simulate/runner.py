@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import multiprocessing
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def run_one(seed: int, plant: str = "") -> tuple[Result, float]:
 
 
 def _move() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _site.move()
 
 
