@@ -95,8 +95,9 @@ def histories(draw: st.DrawFn) -> History:
         (draw(rare), lambda read: replace(read, flags=ReadFlag.ON_DEMAND)),
         (draw(rare), lambda read: replace(read, raw_count=max(0, read.raw_count - 7))),
         (draw(rare), lambda read: replace(read, clock=replace(read.clock, synchronised=False))),
-        (draw(rare), lambda read: replace(read, read_at=read.read_at - timedelta(hours=2, seconds=0.5))),
     ]
+    if not {100, 1000} & set(moduli):  # a step of the clock and most of a dial within hours: which way is then unknown
+        marks.append((draw(rare), lambda read: replace(read, read_at=read.read_at - timedelta(hours=2, seconds=0.5))))
     largest = draw(st.sampled_from([3, 30, 90]))
     steps = draw(st.lists(st.integers(0, largest), min_size=20, max_size=20))
     made, counts = History(), [0] * len(registers)
@@ -147,6 +148,7 @@ def test_volume_days_and_numbers_are_exact(history: History, sealed: int, seen: 
 
 def check(before: dict[int, RegisterRead], after: dict[int, RegisterRead], *, cursor: int, seen: int | None) -> None:
     assert after.items() <= before.items(), "a read was changed"
+    # Neighbours count among what may be thinned: a clock that was set back puts later reads between earlier ones.
     by_register: dict[Register, list[tuple[int, RegisterRead]]] = defaultdict(list)
     for seq, read in sorted(before.items(), key=lambda item: (item[1].read_at, item[0])):
         by_register[read.register].append((seq, read))
@@ -155,13 +157,13 @@ def check(before: dict[int, RegisterRead], after: dict[int, RegisterRead], *, cu
         for seq, read in stored:
             days[read.read_at.date()].append(seq)
         must = {seq for seqs in days.values() for seq in (seqs[0], seqs[-1])}
-        for (left_seq, left), (seq, read), (right_seq, right) in zip(stored, stored[1:], stored[2:], strict=False):
+        must |= {seq for seq in (pair[0] for pair in stored) if seq <= cursor or (seen is not None and seq > seen)}
+        run = [pair for pair in stored if pair[0] > cursor and (seen is None or pair[0] <= seen)]
+        for (left_seq, left), (seq, read), (right_seq, right) in zip(run, run[1:], run[2:], strict=False):
             if read.quality is not ReadQuality.MEASURED or read.flags:
                 must |= {left_seq, seq, right_seq}
             if read.clock.synchronised != left.clock.synchronised or read.raw_count < left.raw_count:
                 must |= {left_seq, seq}
-            if seq <= cursor or (seen is not None and seq > seen):
-                must.add(seq)
             assert right.read_at >= read.read_at
         assert must <= set(after), "a read that must stay was thinned"
         whole = {p.at: p.count for p in unrolled(points(read for _, read in stored), reg.modulus)}
