@@ -38,10 +38,10 @@ _PLAIN = (
     f"quality = {int(ReadQuality.MEASURED)} AND reason = {int(Reason.NONE)} "
     f"AND flags & ~{int(ReadFlag.RETRIED | ReadFlag.FROM_HISTORY)} = 0"
 )
-# Neighbours are those of the same register in the order of their own time, within the run of append order that is looked
-# at; at its edges they are not known (NULL), and what is compared with NULL stays. After a clock was set back, reads of
-# another run may lie in between: then other reads stay, and the volume is the same. To hold back every read that another
-# run's times overlap would stop all thinning after one wrong year.
+# Neighbours are those of the same register in the order of their own time, within the run of append order that is
+# looked at; at its edges they are not known (NULL), and what is compared with NULL stays. After a clock was set back,
+# reads of another run may lie in between: then other reads stay, and the volume is the same. To hold back every read
+# that another run's times overlap would stop all thinning after one wrong year.
 _SPARE = f"""
 WITH span AS (
   SELECT append_seq, register, raw_count, read_at_us + {_YEAR_1_US} AS at_us, clock, {_PLAIN} AS plain
