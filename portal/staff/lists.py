@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Max, Prefetch, Q
+from django.db.models import Count, Prefetch, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -18,12 +18,14 @@ from portal.core.models import AuditEntry
 from portal.customers.models import Occupancy, ServicePoint
 from portal.fleet.models import Collector, CollectorCommand
 from portal.metering.models import (
+    GoneBatches,
     Installation,
     LeakCase,
     MeterEvent,
     MeterRegister,
     RegisterState,
     StoredBatch,
+    StreamHead,
 )
 from portal.staff.listing import Cell, Listing, count, page_of, when
 
@@ -38,21 +40,22 @@ QUIET_AFTER = timedelta(hours=1)
 
 
 def collectors(search: str, page: int) -> Listing:
-    """List collectors: when they were last heard, what they delivered, what is missing in between."""
+    """List collectors: when they were last heard, what they delivered, what is missing."""
     found = Collector.objects.order_by("collector_id")
     if search:
         found = found.filter(Q(collector_id__icontains=search) | Q(name__icontains=search))
     rows, more = page_of(found, page)
-    streams = (
-        StoredBatch.objects.filter(epoch__collector__in=rows)
-        .values_list("epoch__collector_id", "epoch", "stream")
-        .annotate(arrived=Count("pk"), newest=Max("sequence"))
-    )
-    batches: Counter[int] = Counter()
-    holes: Counter[int] = Counter()
-    for collector, _epoch, _stream, arrived, newest in streams:
-        batches[collector] += arrived
-        holes[collector] += newest - arrived  # sequences count from 1 without a gap
+    arrived = StoredBatch.objects.filter(epoch__collector__in=rows).values_list("epoch__collector_id")
+    batches = Counter(dict(arrived.annotate(number=Count("pk")).order_by()))
+    # Sequences count from 1 without a gap; what was sealed is known from what came and from what the collector said.
+    heads = StreamHead.objects.filter(epoch__collector__in=rows)
+    sealed: Counter[int] = Counter()
+    for collector, newest, declared in heads.values_list("epoch__collector_id", "newest", "declared"):
+        sealed[collector] += max(newest, declared)
+    gone: Counter[int] = Counter()
+    spans = GoneBatches.objects.filter(epoch__collector__in=rows).values_list("epoch__collector_id", "first", "last")
+    for collector, first, last in spans:
+        gone[collector] += last - first + 1
     moment = now()
     return Listing(
         _("Collectors"),
@@ -64,7 +67,7 @@ def collectors(search: str, page: int) -> Listing:
                 _collector_state(row, quiet=row.last_batch_at is None or moment - row.last_batch_at > QUIET_AFTER),
                 when(row.last_batch_at),
                 count(batches[row.pk]),
-                _backlog(holes[row.pk]),
+                _backlog(sealed[row.pk] - batches[row.pk], gone[row.pk]),
             )
             for row in rows
         ),
@@ -84,10 +87,13 @@ def _collector_state(row: Collector, *, quiet: bool) -> Cell:
     return Cell(_("quiet"), "warn") if quiet else Cell(_("sending"), "good")
 
 
-def _backlog(missing: int) -> Cell:
+def _backlog(missing: int, gone: int) -> Cell:
     if missing <= 0:
         return Cell(_("nothing missing"), "good")
-    return Cell(_("%(n)s batches missing in between") % {"n": f"{missing:,}"}, "warn")
+    if gone:
+        shown = {"n": f"{missing:,}", "gone": f"{min(gone, missing):,}"}
+        return Cell(_("missing batches: %(n)s; the collector no longer has %(gone)s of them") % shown, "bad")
+    return Cell(_("missing batches: %(n)s, asked for") % {"n": f"{missing:,}"}, "warn")
 
 
 def meters(search: str, page: int) -> Listing:

@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
+from domain.ids import Stream
+from domain.reading import EventKind
 from portal.core.clock import now
 from portal.core.models import AuditEntry
 from portal.fleet.models import Meter
 from portal.ingest.apply import apply_batch
 from portal.metering.reconcile import held_reads
-from tests.portal.building import NOON, enrolled, home, person, read, total
+from tests.portal.building import NOON, enrolled, event, home, person, read, total
 
 pytestmark = pytest.mark.django_db
 LISTS = ("collectors", "meters", "places", "batches", "refused", "foreign", "commands", "leaks", "events", "audit")
@@ -114,3 +116,19 @@ def test_a_meter_of_which_two_collectors_speak_is_moved_by_staff(staff: Client) 
     entry = AuditEntry.objects.get(action="meter.move")
     assert entry.actor is not None
     assert (entry.actor.email, entry.reason) == ("sam@example.org", "new box")
+
+
+def test_the_list_of_collectors_counts_what_is_missing_and_what_is_gone(staff: Client) -> None:
+    box = enrolled()
+    signed = [box.sign(box.batch([read(total(), n, NOON + timedelta(minutes=n))])) for n in range(1, 4)]
+
+    def page_after(data: bytes) -> str:
+        assert apply_batch(data, box.name, NOON)
+        return staff.get("/staff/collectors/").content.decode()
+
+    assert "nothing missing" in page_after(signed[0])
+    assert "missing batches: 1, asked for" in page_after(signed[2])
+    detail: dict[str, str | int] = {"epoch": box.epoch.hex(), "stream": 0, "first": 2, "last": 2}
+    gone = event(EventKind.BATCHES_GONE, NOON, event_id="gone", **detail)
+    assert "no longer has 1 of them" in page_after(box.sign(box.batch(events=[gone], stream=Stream.URGENT)))
+    assert "nothing missing" in page_after(signed[1])
