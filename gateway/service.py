@@ -187,7 +187,7 @@ class Service:
         """Do what may fail, such as the last things; what the store cannot take now is where it was."""
         try:
             last_words()
-        except HeadwaterError as error:
+        except (HeadwaterError, OSError) as error:
             log.warning("left for later: %s", error)
 
     # -- from reads to batches ---------------------------------------------------------------------------------------
@@ -296,15 +296,18 @@ class Service:
 
     def _keep_health(self) -> None:
         """Write the status every few seconds; now and then sweep what the portal acknowledged long ago."""
-        swept_real_s = time.monotonic()
+        swept_real_s, told = time.monotonic(), ""
         while True:
             try:
                 self._write_status("running")
-                if time.monotonic() - swept_real_s > SWEEP_EVERY_REAL_S:
-                    swept_real_s = time.monotonic()
-                    self.store.sweep()
+                told = ""
             except (HeadwaterError, OSError) as error:
-                log.warning("health: %s", error)
+                if told != str(error):  # once: a disk may stay full for a day
+                    log.warning("the status cannot be written: %s", error)
+                told = str(error)
+            if time.monotonic() - swept_real_s > SWEEP_EVERY_REAL_S:
+                swept_real_s = time.monotonic()
+                self._quietly(self.store.sweep)
             if self._stop_asked.wait(STATUS_EVERY_REAL_S):
                 return
 
