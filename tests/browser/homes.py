@@ -176,10 +176,14 @@ def _clock_state():  # type: ignore[no-untyped-def]
 
 
 def _unclaimed(moment: datetime) -> None:
+    from portal.fleet.commands import queue_command
+    from portal.fleet.models import Collector
     from portal.ingest.letters import Refusal, record_refusal
 
-    _apply([(_register("XYZ-99999999"), moment, 4711)], collector="cvw-south-2")
+    _apply([(_register("XYZ-99999999"), moment, 4711), (_register("CVW-10000001"), moment, 1)], collector="cvw-south-2")
     record_refusal(Refusal(b"not a batch", "signature", "cvw-south-2", moment))
+    north = Collector.objects.get(collector_id="cvw-north-1")
+    queue_command(north, "read-now", {"meters": ["CVW-10000002"]}, expires_in=timedelta(hours=1), label="command line")
 
 
 def count_on(meter_id: str, counts: int) -> None:

@@ -88,7 +88,18 @@ LOOKS = [
     Look("logout", "/accounts/logout/", as_="ash6@example.org"),
     *(
         Look(f"staff-{name}", f"/staff/{name}/", as_="staff@example.org")
-        for name in ("collectors", "meters", "places", "batches", "refused", "commands", "leaks", "events", "audit")
+        for name in (
+            "collectors",
+            "meters",
+            "places",
+            "batches",
+            "refused",
+            "foreign",
+            "commands",
+            "leaks",
+            "events",
+            "audit",
+        )
     ),
     Look("staff-empty", "/staff/meters/?q=nothing-like-it", as_="staff@example.org"),
     Look("staff-look", "/staff/places/?q=Elm", as_="staff@example.org", then=_look("asked by phone about a bill")),
