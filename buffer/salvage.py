@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from buffer import leaves
 from buffer.database import connect, sidecar
-from buffer.errors import NONSENSE, UNREADABLE
+from buffer.errors import NONSENSE, UNREADABLE, StoreError
 from buffer.folder import sync_folder
 from buffer.migrate import migrate
 from buffer.rows import EVENT_COLUMNS, READ_COLUMNS, Registry, from_us, stored_event, stored_read
@@ -105,7 +105,15 @@ def salvage(
         result.reads = result.events = result.batches = 0
         result.why = f"{why}; nothing carried over: {error}"
         _remove(half)
-        _make_empty(half, connection)
+        try:
+            _make_empty(half, connection)
+        except (*UNREADABLE, OSError) as again:
+            with contextlib.suppress(OSError):
+                _remove(half)
+            raise StoreError(
+                f"the store {path} is damaged ({why}) and another cannot be begun ({again}): free some megabytes under "
+                f"{path.parent} and start again; nothing was deleted"
+            ) from again
     with contextlib.suppress(OSError):  # no room for a few words: reading meters goes on
         _write_down(result, sidecar(path, "salvage-report"))
     half.replace(whole)

@@ -13,7 +13,7 @@ import pytest
 
 from buffer import leaves, salvage
 from buffer.database import sidecar
-from buffer.errors import StoreDamaged
+from buffer.errors import StoreDamaged, StoreError
 from buffer.store import Store
 from domain.ids import Stream
 from domain.reading import EventKind, StoredEvent, StoredRead
@@ -77,6 +77,25 @@ def test_a_damaged_header_loses_nothing_that_can_be_read(path: Path, clock: Manu
         sent = {seq for batch in batches for seq in batch["reads"]}  # type: ignore[attr-defined]
         assert set(range(1501, 3001)) <= sent, "unsent reads are gone"
         assert store.unacked(Stream.BULK)[:1] == [sealed[2]]
+
+
+class NoRoom(sqlite3.Connection):
+    """A disk on which nothing new can be made."""
+
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_damaged_store_on_a_full_disk_waits_for_room_and_says_so(path: Path, clock: ManualClock) -> None:
+    filled(path, clock)
+    with path.open("r+b") as file:
+        file.write(b"\xff" * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="free some megabytes"):
+        Store.open(path, clock=clock, connection=NoRoom)
+    assert path.read_bytes() == before
+    with Store.open(path, clock=clock) as store:
+        assert (salvage_event(store).detail["reads"], salvage_event(store).detail["batches"]) == (1500, 3)
 
 
 @pytest.mark.parametrize("table", ["read", "batch_bytes", "register", "sqlite_master"])
