@@ -397,14 +397,18 @@ class Store:
         """Begin a new epoch: the portal holds another batch under this one's number, or before it.
 
         That happens when a whole disk was put back from a copy, witness and all. What this batch and those behind it
-        carry is sealed anew in the new epoch. returns  False when no such batch of the newest epoch is here.
+        carry is sealed anew in the new epoch. What a batch of an earlier epoch carries (the store was salvaged since)
+        goes to the end of the append order and is sealed from there.
+        returns  False when there is nothing to do: no such batch, it was acknowledged or superseded, its rows are gone.
         """
         with self._sealing:
             with self._database.read() as db:
                 found = streams.find_batch(db, batch_id, batch_hash)
-            if found is None or found[1] == 1 or batch_id.epoch != self.epoch:
+            if found is None or found[1] in (1, streams.SUPERSEDED):
                 return False
             ref, now_us = found[0], to_us(self._clock.now())
+            if batch_id.epoch != self.epoch:
+                return self._database.change(lambda db: self._move_to_end(db, ref, now_us))
 
             def begin(db: sqlite3.Connection) -> None:
                 streams.unseal(db, ref, now_us)
@@ -415,6 +419,12 @@ class Store:
                 self.epoch = streams.newest_epoch(db).epoch
             self._witness()
         return True
+
+    def _move_to_end(self, db: sqlite3.Connection, batch_ref: int, now_us: int) -> bool:
+        moved = streams.move_to_end(db, batch_ref, self._next_seq, now_us)
+        self._next_seq += moved
+        self._last_reads = None
+        return moved > 0
 
     # Beside the stream of reads
 

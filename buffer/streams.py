@@ -208,6 +208,30 @@ def unseal(db: sqlite3.Connection, batch_ref: int, now_us: int) -> None:
     db.execute(f"UPDATE batch SET state = 3, settled_at_us = ? WHERE {which}", (now_us, batch_ref))  # noqa: S608
 
 
+def move_to_end(db: sqlite3.Connection, batch_ref: int, next_seq: int, now_us: int) -> int:
+    """Give the rows behind a batch of an earlier epoch the next places in the append order, and supersede the batch.
+
+    returns  how many rows; 0 when they are not all here: then nothing has changed.
+    """
+    query = "SELECT stream, first_seq, last_seq, items FROM batch WHERE ref = ?"
+    stream, first, last, items = db.execute(query, (batch_ref,)).fetchone()
+    where = {"read": _READ_OF[Stream(stream)], "event": f"urgent = {stream}"}
+    rows = sorted(
+        (seq, table)
+        for table, mine in where.items()
+        for (seq,) in db.execute(
+            f"SELECT append_seq FROM {table} WHERE append_seq BETWEEN ? AND ? AND {mine}",  # noqa: S608
+            (first, last),
+        )
+    )
+    if len(rows) != items:
+        return 0
+    for place, (seq, table) in enumerate(rows, next_seq):
+        db.execute(f"UPDATE {table} SET append_seq = ? WHERE append_seq = ?", (place, seq))  # noqa: S608
+    db.execute("UPDATE batch SET state = ?, settled_at_us = ? WHERE ref = ?", (SUPERSEDED, now_us, batch_ref))
+    return int(items)
+
+
 def rejected(db: sqlite3.Connection) -> list[RejectedBatch]:
     """Return the batches that were refused."""
     query = f"""SELECT {_BATCH}, reason, items, settled_at_us FROM batch JOIN epoch ON epoch.ref = batch.epoch

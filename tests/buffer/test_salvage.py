@@ -378,6 +378,23 @@ def test_a_fork_seals_anew_in_a_new_epoch(path: Path, clock: ManualClock) -> Non
         assert store.epoch == epoch
 
 
+def test_a_fork_in_an_earlier_epoch_sends_its_reads_from_the_end(path: Path, clock: ManualClock) -> None:
+    """A disk put back from a copy, and damaged since: a batch of the epoch before meets another one at the portal."""
+    _, sealed = filled(path, clock)
+    witness = json.loads(sidecar(path, "witness").read_text())
+    sidecar(path, "witness").write_text(json.dumps({**witness, "sequences": [9, 9]}))
+    with Store.open(path, clock=clock) as store:
+        assert store.status().epoch_why == "restored"
+        before = {item.read for item in store.items_since(0, limit=9999) if isinstance(item, StoredRead)}
+        assert not store.forked(sealed[0].id, sealed[0].hash), "it is acknowledged"
+        assert store.forked(sealed[2].id, sealed[2].hash)
+        assert not store.forked(sealed[2].id, sealed[2].hash), "once is enough"
+        assert store.unacked(Stream.BULK) == []
+        assert {item.read for item in store.items_since(0, limit=9999) if isinstance(item, StoredRead)} == before
+        sent = [seq for batch in drained(store) for seq in batch["reads"]]  # type: ignore[attr-defined]
+        assert len(sent) == len(set(sent)) == 2000, "500 of the batch and 1,500 beyond it"
+
+
 def test_a_damaged_line_of_the_schema_costs_no_read(path: Path, clock: ManualClock) -> None:
     """Bytes of the schema that are no text at all: SQLite's own complaint cannot be decoded; the reads are saved."""
     filled(path, clock)
