@@ -169,6 +169,7 @@ class Disturbances:
         self._world.note(
             f"{node.name}: disk of {taken_s:.0f} s is back, {'with' if witness else 'without'} its witness"
         )
+        self._scenario.ledger.note_given_up(node.name, before)
         node.on_start.append(lambda: self._account(node, before))
 
     def _account(self, node: Node, before: set[ItemKey]) -> None:

@@ -134,6 +134,15 @@ class Ledger:
         self.destroyed |= gone
         return len(gone)
 
+    def note_given_up(self, collector: str, held: set[ItemKey]) -> None:
+        """Take note of what a full disk dropped because it was acknowledged, and a restored portal no longer has.
+
+        Called when that disk is replaced by an old copy: from then on nobody can report those batches gone.
+        """
+        committed = {item for digest in self.committed for item in self.contents.get(digest, ())}
+        mine = {item for item in committed if self.appended.get(item) == collector}
+        self.destroyed |= mine - held - self.items_at_portal()
+
     def note_reported_gone(self, spans: Iterable[tuple[bytes, int, int, int]], at_collectors: set[ItemKey]) -> None:
         """Take note of batches that collectors no longer have and say so, (epoch, stream, first, last).
 
