@@ -127,7 +127,10 @@ def _make_service(path: Path) -> Service:
     from gateway.service import Service
 
     trials = Trials(path)
-    trials.at_start()
+    try:
+        trials.at_start()
+    except OSError as error:  # a full disk, say: reading meters goes on, the trial is taken up at another start
+        log.error("the trial of a configuration cannot be written down: %s", error)  # noqa: TRY400
     trial = trials.current()
     try:
         return Service(config.load(path), trials)

@@ -13,6 +13,7 @@ import pytest
 
 from domain.errors import ConfigError
 from domain.reading import EventKind
+from gateway import reconfigure
 from gateway import trial as trial_module
 from gateway.config import PortalConfig, load
 from gateway.trial import Trials
@@ -141,6 +142,17 @@ def test_one_at_a_time_and_three_starts_at_most(path: Path) -> None:
         assert load(path).poll.every_s == 30
     trials.at_start()
     assert load(path).poll.every_s == 60
+
+
+def test_a_full_disk_during_a_trial_is_no_reason_not_to_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Trials(path).begin(TOML.format(every_s=30, port=1502), nonce="00")
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trial_module, "_write", full)
+    monkeypatch.setattr("gateway.service.Service", lambda config, trials: config)
+    assert reconfigure._make_service(path).poll.every_s == 30  # type: ignore[attr-defined]
 
 
 # With real processes
