@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "gateway": ("gateway.cli:gateway", "Run and look after a collector."),
     "leak": ("gateway.cli.leak:leak", "Try leak detection on recorded reads."),
     "portal": ("portal.cli:portal", "Run and look after the utility's portal."),
+    "rates": ("rates.cli:rates", "Check, price and explain rate files."),
     "sim": ("firmware_sim.cli:sim", "Start simulated meters."),
 }
 

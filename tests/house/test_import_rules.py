@@ -21,6 +21,7 @@ BREACHES = {
     "5.": ("drivers/mbus.py", "import drivers.modbus"),
     "6.": ("domain/breach.py", "import click"),
     "7.": ("portal/core/breach7.py", "import portal.metering.models"),
+    "8.": ("rates/breach.py", "import django"),
 }
 
 

@@ -1,0 +1,1 @@
+"""From prices and reads to bills: cycles, runs, bills and their lines, adjustments, budgets."""

@@ -1,0 +1,1 @@
+"""Messages to customers: what is sent, by which channel, and whether it arrived."""
