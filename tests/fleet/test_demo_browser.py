@@ -15,7 +15,7 @@ from headwater.demo.street_files import DEMO_PASSWORD, resident_email
 from headwater.demo.system import Options, System
 from tests.browser import pages
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = pytest.mark.xdist_group("demo-faults")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from headwater.demo.check import run_check
 from headwater.demo.system import Options, System
 from tests.fleet.test_demo_stop import processes_about
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = pytest.mark.xdist_group("demo-faults")
 
 
 def test_a_broker_that_forgot_everything_and_an_ingest_that_came_late(tmp_path: Path) -> None:
