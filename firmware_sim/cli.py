@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,11 @@ def sim() -> None:
 @click.option("--speed", type=float, help="Run the street's time this many times as fast.")
 @click.option("--poll-every", "poll_every_s", default=300.0, show_default=True, help="Planned seconds between reads.")
 @click.option("--zone", default="America/Chicago", show_default=True, help="Where the homes are.")
+@click.option(
+    "--logged-since",
+    type=click.DateTime(formats=["%Y-%m-%d"]),
+    help="The meters logged every hour from this day on: DIR/logger.csv.",
+)
 @_JSON
 def street(
     *,
@@ -87,12 +93,13 @@ def street(
     speed: float | None,
     poll_every_s: float,
     zone: str,
+    logged_since: datetime | None,
     as_json: bool,
 ) -> None:
     """Serve a street of meters until SIGTERM or Ctrl-C.
 
-    DIR/street.json lists lines and meters once all are ready, DIR/replies.jsonl records every reply, DIR/control.sock
-    takes commands (`headwater sim dials`, `pulse`, `leak`, `fault`, `freeze`).
+    DIR/street.json lists lines and meters once all are ready, DIR/replies.jsonl records every reply, DIR/logger.csv has
+    what the meters logged before (with --logged-since), DIR/control.sock takes commands (`headwater sim dials`, `pulse`, `leak`, `fault`, `freeze`).
     """
     from domain.errors import ConfigError
     from firmware_sim.faults import KINDS
@@ -112,6 +119,7 @@ def street(
     asked = Asked(
         plan, folder.resolve(), usage=usage, leaks=leaks, faults=switched, fault_rate=fault_rate,
         clock_spec=clock_spec, speed=speed, poll_every_s=poll_every_s, zone=zone,
+        logged_since=None if logged_since is None else logged_since.date(),
     )  # fmt: skip
 
     def ready(built: Street) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Asked:
     """What the command line asked for.
 
     leaks         (index of the meter in street.json, litres an hour).
+    logged_since  the meters logged every hour from this day on, see `logger.csv`.
     poll_every_s  how often (in virtual seconds) each meter will be read: what the speed is judged by.
     """
 
@@ -44,6 +45,7 @@ class Asked:
     speed: float | None = None
     poll_every_s: float = 300.0
     zone: str = PILOT_ZONE
+    logged_since: date | None = None
 
 
 def chosen_clock(spec: str | None, speed: float | None) -> tuple[SystemClock | ScaledClock, str]:
@@ -70,6 +72,10 @@ def run_street(asked: Asked, ready: Callable[[Street], None]) -> None:
     """
     clock, spec = chosen_clock(asked.clock_spec, asked.speed)
     demand_for = load_homes(asked.usage, seed=asked.plan.seed, zone=asked.zone) if asked.usage else None
+    if asked.logged_since is not None and asked.usage is not None:
+        raise ConfigError("--logged-since   recorded homes have no past to log; leave out --usage")
+    if asked.logged_since is not None and not date(2000, 1, 1) <= asked.logged_since <= clock.now().date():
+        raise ConfigError(f"--logged-since {asked.logged_since}   expected a day from 2000-01-01 to today")
     for index, _ in (*asked.leaks, *asked.faults):
         if not 0 <= index < asked.plan.meters:
             raise ConfigError(f"meter {index}   the street's meters are numbered 0 to {asked.plan.meters - 1}")
@@ -79,7 +85,7 @@ def run_street(asked: Asked, ready: Callable[[Street], None]) -> None:
     make_folder(asked.folder)
     street = Street(
         asked.plan, clock=clock, clock_spec=spec, folder=asked.folder, zone=asked.zone, demand_for=demand_for,
-        fault_rate=asked.fault_rate,
+        fault_rate=asked.fault_rate, logged_since=asked.logged_since,
     )  # fmt: skip
     with closing(street):
         speed = clock.speed if isinstance(clock, ScaledClock) else 1.0

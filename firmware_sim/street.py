@@ -18,6 +18,7 @@ from firmware_sim.errors import UnknownMeter
 from firmware_sim.faults import KINDS, Faults
 from firmware_sim.household import Household
 from firmware_sim.journal import Journal
+from firmware_sim.logger import first_logged, write_log
 from firmware_sim.meters.mbus import Identity, MBusLine, MBusMeter
 from firmware_sim.meters.modbus import ModbusMeter, RtuLine, TcpUnits
 from firmware_sim.plan import RTU_BAUDRATE, PlannedMeter, StreetPlan, planned_meters
@@ -48,7 +49,8 @@ class Home:
 class Street:
     """Builds the street's meters and serves them on their lines until it is closed.
 
-    demand_for  who uses water in home number n; by default a generated household.
+    demand_for    who uses water in home number n; by default a generated household.
+    logged_since  local day from which the meters logged their hours by themselves, before this street was started.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Street:
         zone: str = PILOT_ZONE,
         demand_for: Callable[[int, date], Demand] | None = None,
         fault_rate: float = 0.0,
+        logged_since: date | None = None,
     ) -> None:
         self.plan, self.clock, self.folder = plan, clock, folder
         self._clock_spec = clock_spec
         self.mains = Mains(clock)
         self.start_at = self.mains.now()
-        origin = self.start_at.astimezone(ZoneInfo(zone)).date().replace(day=1)
+        self.logged_from = None if logged_since is None else first_logged(logged_since, zone)
+        origin = (logged_since or self.start_at.astimezone(ZoneInfo(zone)).date()).replace(day=1)
         self._stop_read, self._stop_write = os.pipe()
         self.stop_fd = self._stop_read
         self.journal = Journal(folder / "replies.jsonl")
@@ -87,6 +91,9 @@ class Street:
         for line in self.lines:
             line.start()
         self.tcp.start()
+        if self.logged_from is not None:
+            logged = ((home.plan.meter_id, home.dial) for home in self.homes)
+            write_log(self.folder / "logger.csv", logged, start=self.logged_from, end=self.start_at)
         written = self.folder / "street.json.new"
         written.write_text(json.dumps(self.document(), indent=1) + "\n", encoding="utf-8")
         written.replace(self.folder / "street.json")
@@ -198,7 +205,11 @@ class Street:
 
     def _listed_meter(self, home: Home) -> dict[str, object]:
         planned, mbus = home.plan, home.plan.protocol == "mbus"
+        logged = {}
+        if self.logged_from is not None:
+            logged = {"logged_from": self.logged_from.isoformat(), "logged_count": home.dial.count(self.logged_from)}
         return {
+            **logged,
             "meter_id": planned.meter_id,
             "line": planned.line,
             "driver": "mbus" if mbus else "modbus",

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from firmware_sim.plan import StreetPlan, planned_meters, shares
 from firmware_sim.speed import Ability, LineLoad, highest_speed
 
 DEADLINE_S = 60.0
+AUTUMN = f"scaled:1.0:{time.time()!r}:{datetime(2026, 10, 2, 15, 7, tzinfo=UTC).timestamp()!r}"
 SIM = [sys.executable, "-m", "headwater", "sim", "street"]
 
 
@@ -249,3 +251,27 @@ def test_household_prints_a_series_and_uses() -> None:
         ).output
     )
     assert {"start", "duration_s", "volume_ml", "fixture"} == set(uses["rows"][0])
+
+
+def test_meters_have_logged_every_hour_before_the_street_was_started(tmp_path: Path) -> None:
+    """The log begins at local midnight, never falls, and ends where the register of the running meter goes on."""
+    with running(tmp_path, "--meters", "3", "--seed", "5", "--logged-since", "2026-09-30", "--clock", AUTUMN):
+        street = document(tmp_path)
+        rows = [line.split(",") for line in (tmp_path / "logger.csv").read_text().splitlines()[1:]]
+    for meter in street["meters"]:
+        log = [(moment, int(count)) for meter_id, moment, count in rows if meter_id == meter["meter_id"]]
+        assert log[0] == ("2026-09-30T05:00:00+00:00", meter["logged_count"])
+        assert meter["logged_from"] == "2026-09-30T05:00:00+00:00"
+        counts = [count for _, count in log]
+        assert counts == sorted(counts)
+        assert counts[0] < counts[-1] <= meter["start_count"]
+        start = datetime.fromisoformat(meter["start_at"])
+        assert len(log) == -(-(start - datetime.fromisoformat(log[0][0])) // timedelta(hours=1))
+
+
+def test_recorded_homes_have_no_past_to_log(tmp_path: Path) -> None:
+    """It is said before anything starts."""
+    done = CliRunner().invoke(
+        sim, ["street", "--dir", str(tmp_path / "s"), "--usage", str(tmp_path), "--logged-since", "2026-09-30"]
+    )
+    assert isinstance(done.exception, ConfigError)
