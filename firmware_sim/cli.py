@@ -99,7 +99,8 @@ def street(
     """Serve a street of meters until SIGTERM or Ctrl-C.
 
     DIR/street.json lists lines and meters once all are ready, DIR/replies.jsonl records every reply, DIR/logger.csv has
-    what the meters logged before (with --logged-since), DIR/control.sock takes commands (`headwater sim dials`, `pulse`, `leak`, `fault`, `freeze`).
+    what the meters logged before (with --logged-since), DIR/control.sock takes commands (`headwater sim dials`,
+    `pulse`, `leak`, `fault`, `freeze`).
     """
     from domain.errors import ConfigError
     from firmware_sim.faults import KINDS
