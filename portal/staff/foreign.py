@@ -20,7 +20,7 @@ from portal.fleet.models import Collector, Meter
 from portal.ingest.moving import move_meter
 from portal.metering.models import MeterAssignment, Quarantined
 from portal.staff.listing import PAGES_MAX, ROWS_PER_PAGE, count, when
-from portal.staff.views import TABS, staff_only
+from portal.staff.views import staff_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @staff_only
 def foreign(request: HttpRequest) -> HttpResponse:
     """Show what waits because another collector speaks for its meter; a POST moves a meter."""
-    context: dict[str, Any] = {"name": "foreign", "tabs": TABS, "staff_page": True}
+    context: dict[str, Any] = {"name": "foreign", "staff_page": True}
     if request.method == "POST":
         assert isinstance(request.user, User)
         try:

@@ -19,7 +19,7 @@ from portal.core.errors import Refused
 from portal.core.models import User
 from portal.ingest import letters
 from portal.staff.listing import PAGES_MAX, Cell, page_of, when
-from portal.staff.views import TABS, staff_only
+from portal.staff.views import staff_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,6 @@ def refused(request: HttpRequest) -> HttpResponse:
     rows, more = page_of(found, page)
     context: dict[str, Any] = {
         "name": "refused",
-        "tabs": TABS,
         "staff_page": True,
         "search": search,
         "reason": reason,

@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -23,19 +22,6 @@ from portal.staff.services import look_at_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TABS = (
-    ("collectors", gettext_lazy("Collectors")),
-    ("meters", gettext_lazy("Meters")),
-    ("places", gettext_lazy("Places")),
-    ("batches", gettext_lazy("Batches")),
-    ("refused", gettext_lazy("Refused")),
-    ("foreign", gettext_lazy("Foreign meters")),
-    ("commands", gettext_lazy("Commands")),
-    ("leaks", gettext_lazy("Leaks")),
-    ("events", gettext_lazy("Events")),
-    ("audit", gettext_lazy("Audit log")),
-)
 
 
 def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -62,7 +48,7 @@ def listing(request: HttpRequest, name: str = "collectors") -> HttpResponse:
     return render(
         request,
         "staff/list.html",
-        {"listing": LISTS[name](search, page), "name": name, "tabs": TABS, "search": search, "staff_page": True},
+        {"listing": LISTS[name](search, page), "name": name, "search": search, "staff_page": True},
     )
 
 
@@ -73,7 +59,6 @@ def look(request: HttpRequest, public_id: str) -> HttpResponse:
     service_point = get_object_or_404(ServicePoint.objects.select_related("premise"), public_id=public_id)
     context: dict[str, Any] = {
         "service_point": service_point,
-        "tabs": TABS,
         "name": "places",
         "staff_page": True,
         "reason": request.POST.get("reason", ""),

@@ -1,0 +1,95 @@
+"""The staff pages' one navigation: groups of entries, and under them the box that finds an account.
+
+A page is added by ONE line in the group where staff would look for it:
+
+    Entry("findings", gettext_lazy("Reads to look at"), "staff:findings"),
+
+name   what the page's view passes as `name` in its context, so that its entry is marked as the current one. Several
+       pages of one matter (a list, one thing of it) pass the same name.
+text   as short as it can be; group and entry are read together.
+view   the name of its address, without arguments; left out, it is one of the lists (`portal/staff/lists.py`).
+
+A page's template extends `staff/base.html`, its view is wrapped in `portal.staff.views.staff_only` and passes `name`
+and `staff_page=True`; nothing else is needed. Its address goes into `portal/staff/urls.py` above the last line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+from django.utils.translation import gettext_lazy
+from django.utils.translation import pgettext_lazy as in_place
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page that staff choose."""
+
+    name: str
+    text: StrPromise
+    view: str = ""
+
+    @property
+    def href(self) -> str:
+        """Its address."""
+        return reverse(self.view) if self.view else reverse("staff:list", args=[self.name])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pages about one thing; choosing the group opens the first of them."""
+
+    text: StrPromise
+    entries: tuple[Entry, ...]
+
+    @property
+    def href(self) -> str:
+        """The address of its first page."""
+        return self.entries[0].href
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        in_place("group of staff pages", "Customers"),
+        (
+            Entry("places", gettext_lazy("Places")),
+            Entry("leaks", gettext_lazy("Leaks")),
+        ),
+    ),
+    Group(
+        in_place("group of staff pages", "Reads"),
+        (
+            Entry("meters", gettext_lazy("Meters")),
+            Entry("events", gettext_lazy("Events")),
+        ),
+    ),
+    Group(
+        in_place("group of staff pages", "Money"),
+        (),
+    ),
+    Group(
+        in_place("group of staff pages", "Collectors"),
+        (
+            Entry("collectors", gettext_lazy("Collectors")),
+            Entry("batches", gettext_lazy("Batches")),
+            Entry("refused", gettext_lazy("Refused")),
+            Entry("foreign", gettext_lazy("Foreign meters")),
+            Entry("commands", gettext_lazy("Commands")),
+        ),
+    ),
+    Group(
+        in_place("group of staff pages", "Audit"),
+        (Entry("audit", gettext_lazy("Audit log")),),
+    ),
+)
+"""Add entries here; see above. A group without any is not shown."""
+
+
+def group_of(name: str) -> Group | None:
+    """Return the group in which a page lies; None for a page that is in none."""
+    return next((group for group in GROUPS if any(entry.name == name for entry in group.entries)), None)
