@@ -118,12 +118,23 @@ class ApiToken(PublicIdModel):
 
 
 class UtilitySettings(models.Model):
-    """The utility whose database this is: one row, id 1."""
+    """The utility whose database this is: one row, id 1.
+
+    portal_url      the portal's own address, `https://portal.example.gov`, for links in messages; empty: no links.
+    postal_address  where letters and returned stubs go, in lines.
+    ways_to_pay     [{"label": {"en": .., "es": ..}, "detail": {"en": .., "es": ..}}], in the order in which bills
+                    show them; what is not listed does not exist. A detail may be left out.
+    dispute         how a bill is disputed, {"en": .., "es": ..}: shown on every bill beside the ways to get in touch.
+    """
 
     name = models.CharField(max_length=120, default="Water Utility")
     zone = models.CharField(max_length=64, default="America/Chicago")
     contact_email = models.EmailField(blank=True)
     contact_phone = models.CharField(max_length=40, blank=True)
+    portal_url = models.URLField(blank=True, default="")
+    postal_address = models.TextField(blank=True, default="")
+    ways_to_pay = models.JSONField(default=list, blank=True)
+    dispute = models.JSONField(default=dict, blank=True)
 
     class Meta:
         verbose_name = _("utility")
