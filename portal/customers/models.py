@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Replace, Upper
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.public_id import PublicIdModel
@@ -28,35 +29,77 @@ class Premise(PublicIdModel):
 
 
 class ServicePoint(PublicIdModel):
-    """Where a premise is metered: meters come and go, the service point stays."""
+    """Where a premise is metered: meters come and go, the service point stays.
+
+    code  the office's own number of it (a location or service number); empty where the office has none.
+    """
 
     premise = models.ForeignKey(Premise, on_delete=models.PROTECT, related_name="service_points")
     label = models.CharField(_("label"), max_length=60, default="water")
+    code = models.CharField(_("number of the service point"), max_length=32, blank=True, default="")
 
     class Meta:
         verbose_name = _("service point")
         verbose_name_plural = _("service points")
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(name="customers_sp_label", fields=["premise", "label"]),
+            models.UniqueConstraint(name="customers_sp_code", fields=["code"], condition=~Q(code="")),
         ]
 
     def __str__(self) -> str:
         return f"{self.premise} ({self.label})"
 
 
+def _key_of(column: str) -> models.expressions.Combinable:
+    """Return the SQL of `portal.customers.numbers.number_key`: no dashes, dots, blanks or slashes, no leading zeros."""
+    bare: models.expressions.Combinable = F(column)
+    for mark in "-. /":
+        bare = Replace(bare, Value(mark), Value(""))
+    return Func(Upper(bare), Value("0"), function="LTRIM", output_field=models.CharField(max_length=32))
+
+
 class Account(PublicIdModel):
-    """Who pays."""
+    """Who pays.
+
+    number_key  what is left of the number when it is typed from memory or changed by a spreadsheet: accounts are
+                looked up by it, see portal.customers.numbers. The database keeps it.
+    """
 
     number = models.CharField(_("account number"), max_length=32, unique=True)
+    number_key = models.GeneratedField(
+        expression=_key_of("number"), output_field=models.CharField(max_length=32), db_persist=True
+    )
     name = models.CharField(_("name"), max_length=150, blank=True)
     users = models.ManyToManyField(settings.AUTH_USER_MODEL, through="AccountAccess", related_name="accounts")
 
     class Meta:
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
+        indexes: ClassVar[list[models.Index]] = [models.Index(name="customers_account_key", fields=["number_key"])]
 
     def __str__(self) -> str:
         return self.number
+
+
+class AccountAlias(models.Model):
+    """A number that an account had before, or has on old bills and elsewhere: it still finds the account."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="aliases")
+    number = models.CharField(_("former account number"), max_length=32)
+    number_key = models.GeneratedField(
+        expression=_key_of("number"), output_field=models.CharField(max_length=32), db_persist=True
+    )
+    since = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("former account number")
+        verbose_name_plural = _("former account numbers")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="customers_alias_once", fields=["number_key"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.account}"
 
 
 class AccountAccess(models.Model):
