@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DEMO_PASSWORD = "running-water-2026"  # noqa: S105 (printed on the demo's screen, known to everybody)
+ZONE = "America/Chicago"
 STAFF_EMAIL = "staff@headwater.example"
 
 
@@ -65,7 +66,7 @@ def _meter(meter: dict[str, Any]) -> dict[str, Any]:
 def portal_load(street: dict[str, Any]) -> dict[str, Any]:
     """Return the import file of the street's premises: one account, one resident and one meter each."""
     return {
-        "utility": {"name": "City of Norman (demonstration)", "zone": "America/Chicago"},
+        "utility": {"name": "City of Norman (demonstration)", "zone": ZONE},
         "staff": [{"email": STAFF_EMAIL, "name": "Billing desk", "password": DEMO_PASSWORD}],
         "residents": [
             {"email": resident_email(n), "name": f"Resident {n}", "password": DEMO_PASSWORD}
@@ -77,10 +78,11 @@ def portal_load(street: dict[str, Any]) -> dict[str, Any]:
                 "account": str(1000000 + n),
                 "resident": resident_email(n),
                 "meter": {
-                    key: meter[key] for key in ("meter_id", "register_id", "unit", "scale", "modulus", "start_count")
+                    **{key: meter[key] for key in ("meter_id", "register_id", "unit", "scale", "modulus")},
+                    "start_count": meter.get("logged_count", meter["start_count"]),
                 },
-                "installed_at": meter["start_at"],
-                "occupied_from": meter["start_at"],
+                "installed_at": meter.get("logged_from", meter["start_at"]),
+                "occupied_from": meter.get("logged_from", meter["start_at"]),
             }
             for n, meter in enumerate(street["meters"], start=1)
         ],

@@ -14,10 +14,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from domain.clock import ScaledClock, SystemClock, clock_from_spec
 from domain.errors import ResourceUnavailable
-from headwater.demo import street_files
+from headwater.demo import history, street_files
 from headwater.demo.processes import Child, free_port, headwater_command, nats_server, run_to_end, tail
 
 Progress = Callable[[str], None]
@@ -25,7 +26,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the demo was asked for. `every_s` and `seal_every_s` are seconds of the demo's (virtual) clock."""
+    """What the demo was asked for. `every_s` is in seconds of the demo's (virtual) clock.
+
+    months  full calendar months before this one that the meters logged and that are billed.
+    """
 
     directory: Path
     meters: int = 24
@@ -37,6 +41,7 @@ class Options:
     leaks: Sequence[str] = ()
     sabotage: str | None = None
     street_arguments: Sequence[str] = ()
+    months: int = 0
 
 
 @dataclass
@@ -78,6 +83,7 @@ class System:
         self.street: dict[str, Any] = {}
         self.collectors: list[Collector] = []
         self.children: dict[str, Child] = {}
+        self.logged = 0
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
 
     @property
@@ -176,6 +182,9 @@ class System:
             command += ["--usage", str(options.usage)]
         for leak in options.leaks:
             command += ["--leak", leak]
+        if options.months:
+            today = self.clock.now().astimezone(ZoneInfo(street_files.ZONE)).date()
+            command += ["--logged-since", str(history.first_of_month(today, months_ago=options.months))]
         self.child("street", [*command, *options.street_arguments]).start()
 
     def _wait_for_street(self) -> None:
@@ -213,6 +222,10 @@ class System:
             )
             run_to_end(command, environment={})
             meters = [meter["id"] for meter in tomllib.loads(config.read_text(encoding="utf-8"))["meter"]]
+            if self.options.months:
+                mine = [meter for meter in self.street["meters"] if meter["meter_id"] in meters]
+                log = self.directory / "street" / "logger.csv"
+                self.logged += history.fetch_log(config.parent / "data", log, mine, clock=self.clock)
             run = headwater_command("gateway", "run", "--config", str(config))
             if self.options.sabotage:
                 run = _sabotaged(run, self.options.sabotage)
