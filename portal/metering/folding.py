@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from domain.reading import ReadQuality
 from domain.usage import CountPoint, split, unrolled
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
 from portal.metering.models import MeterRegister, RecentRead, RegisterDay
 from portal.metering.packed import DAY_US, KeptRead, pack_day, unpack_day
+from portal.metering.points import points_of
 from portal.metering.read_rows import upsert_days, upsert_volumes
-from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
+from portal.metering.reads import first_after, from_us, last_before, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,15 +94,7 @@ def roll_up_register(register: int, modulus: int | None, low_us: int, high_us: i
 
 def _points(register: int, modulus: int | None, edges: Sequence[datetime]) -> list[CountPoint]:
     """Return the points from the last before the first edge to the first after the last one."""
-    start_us, end_us = to_us(edges[0]), to_us(edges[-1])
-    around = (last_before(register, start_us), first_after(register, end_us))
-    reads = [read for read in (*reads_of(register, start_us, end_us), *around) if read is not None]
-    points = [
-        CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality))
-        for read in sorted(reads)
-        if read.quality != ReadQuality.MISSING
-    ]
-    return unrolled(points, modulus)
+    return unrolled(points_of(register, to_us(edges[0]), to_us(edges[-1])), modulus)
 
 
 def _days(first: date, last: date) -> list[date]:

@@ -1,7 +1,8 @@
 """What meters said: registers, installations, the batches that brought the reads, the reads, and what follows.
 
 `StoredBatch` is the source of truth. RecentRead, RegisterDay, DailyVolume, RegisterState, MeterEvent and LeakCase are
-all derived from it and can be made again (`portal/metering/rebuild.py`). Reads hold register and epoch as plain numbers
+all derived from it and can be made again (`portal/ingest/rebuild.py`). OfficeRead, ReadVerdict and ReadFinding are what
+people and rules added; a rebuild leaves them as they are. Reads hold register and epoch as plain numbers
 without foreign keys: a check for every row would cost more than the row, and a table without keys partitions by time.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
@@ -435,3 +437,165 @@ class LeakCase(PublicIdModel):
 
     def __str__(self) -> str:
         return f"leak {self.alarm_id}"
+
+
+class OfficeRead(PublicIdModel):
+    """One version of a read that no collector brought: from a person, another head-end, an edit or an estimate.
+
+    A row is never changed. Another count, quality or reason for the same moment is the next version, which names the
+    one that it supersedes; to take a read out is a version too (`withdrawn`). The version in force is the one that
+    nothing supersedes. A chain stays with its register and its moment: another moment is another chain.
+
+    raw_count   what the dial shows, in the register's own unit and scale.
+    quality     domain.reading.ReadQuality; an estimate is in force only until an actual read of a later moment is here.
+    evidence    what it rests on: import file and line, photo, the profile of an estimate, the read that was edited.
+    """
+
+    class Source(models.TextChoices):
+        """Where the count came from."""
+
+        MANUAL = "manual", _("read by a person")
+        DRIVE_BY = "drive-by", _("drive-by")
+        DIAL_PHOTO = "dial-photo", _("photo of the dial")
+        MOVE_IN = "move-in", _("move-in")
+        MOVE_OUT = "move-out", _("move-out")
+        HEAD_END = "head-end", _("another head-end")
+        EDIT = "edit", _("edited")
+        ESTIMATE = "estimate", _("estimated")
+
+    register = models.ForeignKey(MeterRegister, on_delete=models.PROTECT, related_name="office_reads")
+    read_at = models.DateTimeField()
+    raw_count = models.BigIntegerField()
+    quality = models.SmallIntegerField()
+    source = models.CharField(max_length=12, choices=Source.choices)
+    reason = models.CharField(max_length=200, blank=True, default="")
+    evidence = models.JSONField(default=dict)
+    withdrawn = models.BooleanField(default=False)
+    supersedes = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="superseded_by")
+    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    entered_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("office read")
+        verbose_name_plural = _("office reads")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_office_read", fields=["register", "read_at"]),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            # With the one-to-one `supersedes`, whoever races: one chain for a moment, and no version has two followers.
+            models.UniqueConstraint(
+                name="metering_office_once", fields=["register", "read_at"], condition=Q(supersedes__isnull=True)
+            ),
+            models.CheckConstraint(name="metering_office_count", condition=Q(raw_count__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.register} {self.raw_count} at {self.read_at.isoformat()} ({self.source})"
+
+
+class ReadVerdict(PublicIdModel):
+    """What was decided about the stored reads of a register from read_us to until_us; the reads stay as they came.
+
+    A row is never changed: a decision is taken back, or replaced, by one that supersedes it. Where verdicts in force
+    overlap, the newest counts.
+
+    read_us, until_us  microseconds since 1970 UTC, both inclusive; until_us None: this read and all that follow.
+    verdict            suspect: in the usage, marked; accepted: in the usage as measured; excluded: not in the usage.
+    rule               the rule that saw it, empty when staff decided on their own; decided_by None: the rule decided.
+    """
+
+    class Verdict(models.TextChoices):
+        """What becomes of the reads."""
+
+        SUSPECT = "suspect", _("suspect")
+        ACCEPTED = "accepted", _("accepted")
+        EXCLUDED = "excluded", _("excluded")
+        WITHDRAWN = "withdrawn", _("taken back")
+
+    register = models.ForeignKey(MeterRegister, on_delete=models.PROTECT, related_name="verdicts")
+    read_us = models.BigIntegerField()
+    until_us = models.BigIntegerField(null=True)
+    verdict = models.CharField(max_length=10, choices=Verdict.choices)
+    rule = models.CharField(max_length=40, blank=True, default="")
+    detail = models.JSONField(default=dict)
+    reason = models.CharField(max_length=200, blank=True, default="")
+    supersedes = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="superseded_by")
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    decided_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("verdict on reads")
+        verbose_name_plural = _("verdicts on reads")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_verdict_read", fields=["register", "read_us"]),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                name="metering_verdict_span", condition=Q(until_us__isnull=True) | Q(until_us__gte=F("read_us"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.register} {self.verdict} from {self.read_us}"
+
+
+class ReadFinding(PublicIdModel):
+    """An item of the work list: a rule saw something in the reads of a service point between `start` and `end`.
+
+    severity     hold: no bill goes out before it is resolved; note: the bill says so and goes out.
+    fingerprint  of what the rule saw: found again it is the same item, and what was resolved stays so until the
+                 reads say something else.
+    visit_ordered_at  somebody was sent; the item stays open until the answer is in.
+    """
+
+    class Severity(models.TextChoices):
+        """Whether bills wait for it."""
+
+        HOLD = "hold", _("holds the bill")
+        NOTE = "note", _("note")
+
+    class Resolution(models.TextChoices):
+        """How it ended."""
+
+        ACCEPTED = "accepted", _("accepted as it is")
+        EXCLUDED = "excluded", _("reads excluded")
+        EDITED = "edited", _("read edited")
+        ESTIMATED = "estimated", _("estimated")
+        GONE = "gone", _("no longer so")
+
+    service_point = models.ForeignKey(ServicePoint, on_delete=models.PROTECT, related_name="read_findings")
+    register = models.ForeignKey(MeterRegister, null=True, on_delete=models.PROTECT, related_name="findings")
+    rule = models.CharField(max_length=40)
+    severity = models.CharField(max_length=4, choices=Severity.choices)
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    fingerprint = models.CharField(max_length=64)
+    detail = models.JSONField(default=dict)
+    opened_at = models.DateTimeField()
+    visit_ordered_at = models.DateTimeField(null=True)
+    resolved_at = models.DateTimeField(null=True)
+    resolved_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    resolution = models.CharField(max_length=10, choices=Resolution.choices, blank=True, default="")
+    reason = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("finding")
+        verbose_name_plural = _("findings")
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(name="metering_finding_place", fields=["service_point", "start"]),
+            models.Index(name="metering_finding_open", fields=["opened_at"], condition=Q(resolved_at__isnull=True)),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                name="metering_finding_once", fields=["service_point", "rule", "start", "end", "fingerprint"]
+            ),
+            models.CheckConstraint(name="metering_finding_span", condition=Q(end__gte=F("start"))),
+            models.CheckConstraint(
+                name="metering_finding_resolved",
+                condition=Q(resolved_at__isnull=True, resolution="")
+                | (Q(resolved_at__isnull=False) & ~Q(resolution="")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.service_point}"

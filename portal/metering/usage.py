@@ -23,7 +23,8 @@ from portal.core.services import utility_zone
 from portal.customers.services import Span, visible_spans
 from portal.metering.calendar import Resolution, boundaries
 from portal.metering.models import Installation, MeterRegister
-from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
+from portal.metering.points import points_of
+from portal.metering.reads import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from portal.core.models import User
     from portal.customers.models import ServicePoint
-    from portal.metering.packed import KeptRead
 
 PLACES = {
     Unit.LITRE: 3,
@@ -188,24 +188,20 @@ def count_points(registers: Sequence[MeterRegister], installation: Installation,
     The reads around the window belong to it too, as far as the meter was installed then: they give the counts at the
     window's ends. So do the dial readings that were written down when the meter was hung up and taken off. Reads from
     later than now (a collector's clock ran ahead) are kept, but no usage is stretched to them.
+    The office's own reads are among them, and the reads that it excluded are not (`points`).
     """
-    reads = [read for register in registers for read in _reads_around(register.pk, installation, window)]
-    points = [CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality)) for read in sorted(reads)]
-    if installation.register_id in {register.pk for register in registers}:
-        points = [*_written_down(installation, points), *points]
-    return unrolled(points, _modulus(registers))
-
-
-def _reads_around(register: int, installation: Installation, window: Span) -> Iterator[KeptRead]:
-    """Yield the reads of one definition in a window, and the ones next to it, while the meter was installed."""
     low_us, high_us = to_us(installation.start), to_us(now() + _CLOCK_AHEAD)
     if installation.end is not None:
         high_us = min(high_us, to_us(installation.end))
     start_us, end_us = to_us(window.start), min(to_us(window.end), high_us)
-    around = (last_before(register, start_us), first_after(register, end_us))
-    for read in (*reads_of(register, start_us, end_us), *around):
-        if read is not None and low_us <= read.read_us <= high_us and read.quality != ReadQuality.MISSING:
-            yield read
+    points = [
+        point
+        for register in registers
+        for point in points_of(register.pk, start_us, end_us, low_us=low_us, high_us=high_us)
+    ]
+    if installation.register_id in {register.pk for register in registers}:
+        points = [*_written_down(installation, points), *points]
+    return unrolled(points, _modulus(registers))
 
 
 def _modulus(registers: Sequence[MeterRegister]) -> int | None:
