@@ -50,7 +50,7 @@ class ServicePoint(PublicIdModel):
         return f"{self.premise} ({self.label})"
 
 
-def _key_of(column: str) -> models.expressions.Combinable:
+def _key_of(column: str) -> Func:
     """Return the SQL of `portal.customers.numbers.number_key`: no dashes, dots, blanks or slashes, no leading zeros."""
     bare: models.expressions.Combinable = F(column)
     for mark in "-. /":
