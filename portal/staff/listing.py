@@ -12,7 +12,7 @@ from django.utils.translation import pgettext
 from portal.core.services import utility_zone
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from django.db.models import Model, QuerySet
 
@@ -89,3 +89,19 @@ def when(moment: datetime | None) -> Cell:
 def count(number: int) -> Cell:
     """Return a whole number."""
     return Cell(f"{number:,}", "number")
+
+
+def day(on: date | None, otherwise: str = "") -> Cell:
+    """Return a day of the utility."""
+    return Cell(otherwise if on is None else on.isoformat())
+
+
+def dollars(cents: int) -> str:
+    """Return an amount of money as it is written in the United States, in either language."""
+    whole, part = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}${whole:,}.{part:02}"
+
+
+def money(cents: int) -> Cell:
+    """Return an amount of money."""
+    return Cell(dollars(cents), "number")

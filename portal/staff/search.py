@@ -1,0 +1,123 @@
+"""Finds an account by what somebody says on the telephone: a number, name, address, email, meter or bill.
+
+Numbers are looked up by indexes. Names, addresses and parts of numbers are compared with every row, at 41,000 accounts
+a few hundredths of a second; nothing is asked for more rows than a page shows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import Prefetch, Q, Value
+from django.db.models.functions import Replace, Upper
+
+from portal.billing.models import Bill
+from portal.customers.models import Account, Occupancy
+from portal.customers.numbers import find_accounts, number_key
+from portal.fleet.models import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import QuerySet
+
+HITS_MAX = 50
+SEARCH_CHARS_MAX = 120
+_PART_CHARS_MIN = 3
+_BILL_NUMBER = re.compile(r"(\d{6})[-. ]?(\d{1,12})")
+_BILL_SEQUENCE_DIGITS = (0, 6, 7, 8, 9)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    accounts  at most HITS_MAX, with `lived`: their occupancies with the places, the newest first.
+    exact     the text is one account's number, meter, bill or email, or nothing else is like it.
+    more      there are others.
+    """
+
+    accounts: tuple[Account, ...]
+    exact: bool = False
+    more: bool = False
+
+
+def find(text: str) -> Found:
+    """Return the accounts that a text means; an exact number, meter, bill or email finds its account alone."""
+    text = " ".join(text.split())[:SEARCH_CHARS_MAX]
+    if not text:
+        return Found(())
+    for exact in _exactly(text):
+        if len(exact) == 1:
+            return Found(tuple(_with_places(exact)), exact=True)
+    ids: list[int] = []
+    for like in _like(text):
+        ids += [pk for pk in like[: HITS_MAX + 1] if pk not in ids]
+        if len(ids) > HITS_MAX:
+            break
+    found = _with_places(ids[:HITS_MAX])
+    return Found(tuple(found), exact=len(found) == 1, more=len(ids) > HITS_MAX)
+
+
+def _exactly(text: str) -> Iterator[list[int]]:
+    """Yield the ids of the accounts that have this number, bill, meter or email, one kind after the other."""
+    yield [account.pk for account in find_accounts([text]).get(number_key(text), [])]
+    if bill := _BILL_NUMBER.fullmatch(text):
+        numbers = {text} | {f"{bill[1]}-{bill[2]:0>{digits}}" for digits in _BILL_SEQUENCE_DIGITS}
+        yield list(Bill.objects.filter(number__in=numbers).values_list("account", flat=True).distinct())
+    meters = list(Meter.objects.filter(meter_id__in={text, text.upper()}).values_list("pk", flat=True))
+    yield _at_meters(meters or _meters_like_key(text))
+    if "@" in text:
+        reached = Q(access__user__email=text.lower(), access__ended_at__isnull=True) | Q(billing__email__iexact=text)
+        yield list(Account.objects.filter(reached).values_list("pk", flat=True).distinct()[: HITS_MAX + 1])
+
+
+def _meters_like_key(text: str) -> list[int]:
+    """Return the meters whose number is this one, dashes, blanks and capitals aside."""
+    key = re.sub(r"[-. /]", "", text).upper()
+    if len(key) <= _PART_CHARS_MIN or not any(char.isdigit() for char in key):
+        return []
+    bare = Replace(Replace(Upper("meter_id"), Value("-"), Value("")), Value(" "), Value(""))
+    return list(Meter.objects.alias(bare=bare).filter(bare=key).values_list("pk", flat=True)[:2])
+
+
+def _at_meters(meters: list[int]) -> list[int]:
+    """Return who lives where these meters hang, or lived there last."""
+    if not meters:
+        return []
+    living = Occupancy.objects.filter(service_point__installations__meter__in=meters)
+    rows = list(living.order_by("-start").values_list("account", "service_point__installations__end", "end"))
+    now = [account for account, removed, left in rows if removed is None and left is None]
+    return list(dict.fromkeys(now)) or [account for account, _, _ in rows[:1]]
+
+
+def _like(text: str) -> Iterator[QuerySet[Account, int]]:
+    """Yield the accounts that are like a text, the likeliest kind first; each word must be found."""
+    accounts = Account.objects.order_by("number").values_list("pk", flat=True)
+    key = number_key(text)
+    numeric = len(key) >= _PART_CHARS_MIN and any(char.isdigit() for char in key)
+    if numeric:
+        yield accounts.filter(number_key__startswith=key)
+        yield accounts.filter(occupancies__service_point__installations__meter__meter_id__icontains=text).distinct()
+    if "@" in text:
+        yield accounts.filter(Q(billing__email__icontains=text) | Q(users__email__icontains=text)).distinct()
+    words = [word for word in re.split(r"[\s,;]+", text) if word][:8]
+    place = "occupancies__service_point__premise__address__icontains"
+    named, placed, either = Q(), Q(), Q()
+    for word in words:
+        named &= Q(name__icontains=word)
+        placed &= Q(**{place: word})
+        either &= Q(name__icontains=word) | Q(**{place: word})
+    yield accounts.filter(named)
+    yield accounts.filter(placed).distinct()
+    if len(words) > 1:
+        yield accounts.filter(either).distinct()
+
+
+def _with_places(ids: list[int]) -> list[Account]:
+    """Return accounts in the order of their ids, with where they live and lived."""
+    lived = Occupancy.objects.select_related("service_point__premise").order_by("-start")
+    rows = Account.objects.prefetch_related(Prefetch("occupancies", lived, to_attr="lived")).in_bulk(ids)
+    return [rows[pk] for pk in ids if pk in rows]
