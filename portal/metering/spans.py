@@ -1,0 +1,256 @@
+"""What the registers of many service points showed at given moments: the boundary counts that bills rest on, in bulk.
+
+The same points as `usage` sees, and the same `count_at`: a bill's boundary and a chart's boundary are one number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.models import Q
+
+from domain.reading import ReadQuality
+from domain.units import rollover_difference
+from domain.usage import CountPoint, count_at
+from portal.core.clock import now
+from portal.core.services import utility_zone
+from portal.metering.models import Installation, MeterRegister
+from portal.metering.nearest import Probe, counted_between, nearest_reads
+from portal.metering.reads import from_us, reads_of, to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date, datetime
+    from zoneinfo import ZoneInfo
+
+_CLOCK_AHEAD = timedelta(days=1)
+_LONG = timedelta(days=2)
+_DAYS_WITHOUT_ROLL_UP = 2  # the days that are not folded yet when a bill is made
+_NO_SLACK = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundaryCount:
+    """What a counter stood at at a moment.
+
+    count    unrolled: differences within one part are what was used; shown: as the dial shows it.
+    read_us  the reads that it rests on: one, or the one before and the one after when it was interpolated.
+    """
+
+    at: datetime
+    count: int
+    shown: int
+    quality: ReadQuality
+    interpolated: bool
+    read_us: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredPart:
+    """One counter of one installation between the first and the last moment that is known of it.
+
+    register     the definition that speaks for the counter.
+    start, end   when the meter hung there, within the edges asked for; the counts may reach less far.
+    counts       at every edge inside, at the start and end of its time there, and at the first and last known moment.
+    """
+
+    service_point_id: int
+    installation_id: int
+    register: MeterRegister
+    start: datetime
+    end: datetime
+    counts: tuple[BoundaryCount, ...]
+
+    def at(self, moment: datetime) -> BoundaryCount | None:
+        """Return the count at a moment that was asked for, None when it is not known."""
+        return next((count for count in self.counts if count.at == moment), None)
+
+
+def metered(
+    service_point_ids: Sequence[int], edges: Sequence[datetime], *, slack: timedelta = _NO_SLACK
+) -> dict[int, list[MeteredPart]]:
+    """Return what was metered at service points, with a count at each of the edges (rising, aware)."""
+    return metered_at(dict.fromkeys(service_point_ids, edges), slack=slack)
+
+
+def metered_at(
+    edges: Mapping[int, Sequence[datetime]], *, slack: timedelta = _NO_SLACK
+) -> dict[int, list[MeteredPart]]:
+    """Return the same with edges of each service point's own.
+
+    slack  how far beyond its first or last read a counter is taken to have stood still: no time at all on a chart.
+    The number of queries does not grow with the service points.
+    """
+    hung = [_Hung(row, _inside(row, edges[row.service_point_id])) for row in _installations(edges)]
+    hung = [one for one in hung if one.moments]
+    counters = _counters({one.row.meter_id for one in hung})
+    jobs = [(one, counter) for one in hung for counter in counters.get(one.row.meter_id, ())]
+    points = _points(jobs)
+    result: dict[int, list[MeteredPart]] = {point: [] for point in edges}
+    for (one, counter), chosen in zip(jobs, points, strict=True):
+        if counts := tuple(_counts(one.moments, chosen, _modulus(counter), slack)):
+            row = one.row
+            start, end = one.moments[0], one.moments[-1]
+            result[row.service_point_id].append(
+                MeteredPart(row.service_point_id, row.pk, counter[0], start, end, counts)
+            )
+    return result
+
+
+class _Hung(NamedTuple):
+    """An installation, and the moments of its time there at which counts are wanted."""
+
+    row: Installation
+    moments: tuple[datetime, ...]
+
+
+def _installations(edges: Mapping[int, Sequence[datetime]]) -> Iterable[Installation]:
+    if not edges:
+        return ()
+    first, last = min(e[0] for e in edges.values()), max(e[-1] for e in edges.values())
+    rows = Installation.objects.filter(service_point__in=edges, start__lt=last)
+    return rows.filter(Q(end__isnull=True) | Q(end__gt=first)).order_by("service_point", "start")
+
+
+def _inside(row: Installation, edges: Sequence[datetime]) -> tuple[datetime, ...]:
+    start, end = max(edges[0], row.start), edges[-1] if row.end is None else min(edges[-1], row.end)
+    if start >= end:
+        return ()
+    return tuple(sorted({start, end, *(edge for edge in edges if start < edge < end)}))
+
+
+def _counters(meters: set[int]) -> dict[int, list[list[MeterRegister]]]:
+    """Return the claimed counters of meters, each as its definitions (they differ in the roll-over alone)."""
+    found: dict[int, dict[tuple[str, str, int], list[MeterRegister]]] = defaultdict(dict)
+    rows = MeterRegister.objects.filter(meter__in=meters, in_usage=True, claimed=True)
+    for row in rows.select_related("meter", "state").order_by("pk"):
+        found[row.meter_id].setdefault((row.register_id, row.unit, row.scale), []).append(row)
+    return {meter: list(counters.values()) for meter, counters in found.items()}
+
+
+def _modulus(registers: Sequence[MeterRegister]) -> int | None:
+    read = [register for register in registers if hasattr(register, "state")] or registers
+    return min((register.modulus for register in read if register.modulus is not None), default=None)
+
+
+_Job = tuple[_Hung, list[MeterRegister]]
+
+
+def _points(jobs: Sequence[_Job]) -> list[list[CountPoint]]:
+    """Return the points next to each job's moments, unrolled."""
+    latest_us = to_us(now() + _CLOCK_AHEAD)
+    probes, owners = [], []
+    for number, (one, counter) in enumerate(jobs):
+        low_us = to_us(one.row.start)
+        high_us = latest_us if one.row.end is None else min(latest_us, to_us(one.row.end))
+        for register in counter:
+            probes.append(Probe(register.pk, low_us, high_us, tuple(map(to_us, one.moments))))
+            owners.append(number)
+    raw: list[list[CountPoint]] = [[] for _ in jobs]
+    for number, reads in zip(owners, nearest_reads(probes), strict=True):
+        raw[number] += [CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality)) for read in reads]
+    for points, (one, counter) in zip(raw, jobs, strict=True):
+        points.sort(key=lambda point: point.at)
+        if one.row.register_id in {register.pk for register in counter}:
+            points[:0] = _written_down(one.row, points)
+            points.sort(key=lambda point: point.at)
+    zone = utility_zone()
+    likely = _likely(jobs, raw, zone)
+    return [
+        _unrolled(points, _modulus(counter), steps)
+        for points, (_, counter), steps in zip(raw, jobs, likely, strict=True)
+    ]
+
+
+def _written_down(row: Installation, points: Sequence[CountPoint]) -> list[CountPoint]:
+    taken = {point.at for point in points}
+    found = []
+    if row.first_count is not None and row.start not in taken:
+        found.append(CountPoint(row.start, row.first_count))
+    if row.last_count is not None and row.end is not None and row.end not in taken:
+        found.append(CountPoint(row.end, row.last_count))
+    return found
+
+
+def _between(points: Sequence[CountPoint], zone: ZoneInfo) -> Iterable[tuple[CountPoint, CountPoint, date, date]]:
+    """Yield neighbouring points that lie far apart, with the first and the last calendar day wholly between them."""
+    for left, right in zip(points, points[1:], strict=False):
+        if right.at - left.at >= _LONG:
+            first = left.at.astimezone(zone).date() + timedelta(days=1)
+            yield left, right, first, right.at.astimezone(zone).date() - timedelta(days=1)
+
+
+_Gap = tuple["datetime", "datetime"]
+
+
+def _likely(jobs: Sequence[_Job], raw: Sequence[Sequence[CountPoint]], zone: ZoneInfo) -> list[dict[_Gap, int]]:
+    """Return what the roll-ups say that counters counted between points far apart, for those that roll over.
+
+    Step by step a dial never turns half round; from one month's end to the next it might. Where the roll-ups do not
+    know most of the days, the reads themselves are followed.
+    """
+    wanted = {
+        (number, register.pk): [gap for gap in _between(points, zone) if gap[2] <= gap[3]]
+        for number, (points, (_, counter)) in enumerate(zip(raw, jobs, strict=True))
+        if _modulus(counter) is not None
+        for register in counter
+    }
+    known = counted_between({(register, *gap[2:]) for (_, register), gaps in wanted.items() for gap in gaps})
+    result: list[dict[_Gap, int]] = [{} for _ in jobs]
+    for (number, register), gaps in wanted.items():
+        for left, right, first, last in gaps:
+            counts, days = known.get((register, first, last), (0, 0))
+            if (last - first).days + 1 - days > _DAYS_WITHOUT_ROLL_UP:
+                counts = _followed(register, left, right, _modulus(jobs[number][1]))
+            result[number][left.at, right.at] = result[number].get((left.at, right.at), 0) + counts
+    return result
+
+
+def _followed(register: int, left: CountPoint, right: CountPoint, modulus: int | None) -> int:
+    reads = reads_of(register, to_us(left.at), to_us(right.at))
+    counts = [read.raw_count for read in reads if read.quality != ReadQuality.MISSING]
+    return sum(rollover_difference(a % (modulus or a + 1), b, modulus) for a, b in zip(counts, counts[1:], strict=False))
+
+
+def _unrolled(
+    points: Sequence[CountPoint], modulus: int | None, likely: Mapping[_Gap, int]
+) -> list[CountPoint]:
+    """Return the points unrolled; between those far apart, by as many turns as come nearest to what is likely."""
+    if modulus is None or not points:
+        return list(points)
+    result = [points[0]]
+    for left, right in zip(points, points[1:], strict=False):
+        step = rollover_difference(left.count % modulus, right.count, modulus)
+        if (expected := likely.get((left.at, right.at))) is not None:
+            step += round((expected - step) / modulus) * modulus
+        result.append(CountPoint(right.at, result[-1].count + step, right.quality))
+    return result
+
+
+def _counts(
+    moments: Sequence[datetime], points: Sequence[CountPoint], modulus: int | None, slack: timedelta
+) -> Iterable[BoundaryCount]:
+    """Yield the count at each moment that the points reach, and at their ends."""
+    if not points or (len(points) == 1 and not slack):
+        return
+    ends = {at for at in (points[0].at, points[-1].at) if moments[0] <= at <= moments[-1]}
+    for moment in sorted({*moments, *ends}):
+        found = count_at(points, moment)
+        if found is None:
+            near = [point for point in (points[0], points[-1]) if abs(point.at - moment) <= slack]
+            if not near:
+                continue
+            found = near[0].count, near[0].quality, True
+        count, quality, interpolated = found
+        around = _around(points, moment) if interpolated else (to_us(moment),)
+        shown = count if modulus is None else count % modulus
+        yield BoundaryCount(moment, count, shown, quality, interpolated, around)
+
+
+def _around(points: Sequence[CountPoint], moment: datetime) -> tuple[int, ...]:
+    before = [point.at for point in points if point.at <= moment][-1:]
+    after = [point.at for point in points if point.at > moment][:1]
+    return tuple(to_us(at) for at in (*before, *after))
