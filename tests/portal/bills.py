@@ -29,7 +29,8 @@ from portal.core.services import utility_zone
 from portal.customers import services as customers
 from portal.customers.models import Account, Occupancy
 from portal.fleet.models import Meter
-from portal.ledger.models import JournalEntry, LedgerAccount, Posting
+from portal.ledger.models import JournalEntry
+from portal.ledger.services import Leg, balance_cents, post
 from portal.metering.calendar import midnight
 from portal.metering.models import Installation, MeterRegister
 from rates.book import cents_of
@@ -38,15 +39,6 @@ VERSION = "2023-09-01"
 _BOOK = "name: bills of tests\n"
 _TIERS = ((0, 5_000, "3.46"), (5_000, 15_000, "4.50"), (15_000, 20_000, "6.75"), (20_000, None, "9.51"))
 _REVENUE = {"water": "4100", "sewer": "4200", "sanitation": "4300"}
-_CHART = {
-    "1000": ("Cash", "asset"),
-    "1200": ("Receivables", "asset"),
-    "1210": ("Budget billing deferred", "asset"),
-    "4100": ("Water", "income"),
-    "4200": ("Sewer", "income"),
-    "4300": ("Sanitation", "income"),
-    "4500": ("Fees", "income"),
-}
 _numbers = itertools.count(1)
 
 
@@ -217,7 +209,7 @@ def make_bill(
     period_end: date | None = None,
     kind: str = "regular",
     estimated: bool = False,
-    balance_before_cents: int = 0,
+    balance_before_cents: int | None = None,
     lines: list[DraftLine] | None = None,
     run: BillRun | None = None,
     replaces: Bill | None = None,
@@ -225,6 +217,7 @@ def make_bill(
     """Make one bill with a segment, its dial and its lines; an issued one has its number and its ledger entry.
 
     period_start  by default the end of the account's newest bill, else 1 May 2026; period_end: a month later.
+    balance_before_cents  by default what the ledger says the account owes.
     """
     account = account or make_account()
     last = Bill.objects.filter(account=account).exclude(state="cancelled").order_by("period_end").last()
@@ -232,6 +225,7 @@ def make_bill(
     end = period_end or (start.replace(day=1) + timedelta(days=32)).replace(day=start.day)
     charged = lines if lines is not None else all_lines(units)
     charges = sum(line.amount_cents for line in charged)
+    before = balance_cents(account) if balance_before_cents is None else balance_before_cents
     bill_date = end + timedelta(days=2)
     calculated_at = datetime.combine(bill_date, datetime.min.time(), UTC) + timedelta(hours=14)
     bill = Bill.objects.create(
@@ -244,8 +238,8 @@ def make_bill(
         bill_date=bill_date,
         due_date=bill_date + timedelta(days=21),
         charges_cents=charges,
-        balance_before_cents=balance_before_cents,
-        due_cents=charges + balance_before_cents,
+        balance_before_cents=before,
+        due_cents=charges + before,
         estimated=estimated,
         calculated_at=calculated_at,
         replaces=replaces,
@@ -282,21 +276,10 @@ def posted(
     key: str, kind: str, on: date, legs: list[tuple[str, int, Account | None, str, date | None]]
 ) -> JournalEntry:
     """A journal entry with its postings: (ledger account, cents, customer account, service, due on)."""
-    at = datetime.combine(on, datetime.min.time(), UTC) + timedelta(hours=15)
-    entry = JournalEntry.objects.create(key=key, kind=kind, date=on, posted_at=at, actor_label="tests")
-    Posting.objects.bulk_create(
-        Posting(
-            entry=entry, ledger_account=_chart(code), account=account, amount_cents=cents, service=service, due_on=due
-        )
-        for code, cents, account, service, due in legs
-        if cents
-    )
-    return entry
-
-
-def _chart(code: str) -> LedgerAccount:
-    name, kind = _CHART[code]
-    return LedgerAccount.objects.get_or_create(code=code, defaults={"name": name, "kind": kind})[0]
+    rows = [
+        Leg(code, cents, account.pk if account else None, service, due) for code, cents, account, service, due in legs
+    ]
+    return post(kind, on, rows, key=key, label="tests")
 
 
 def _segment(bill: Bill, units: int, *, estimated: bool) -> BillSegment:
