@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from domain.usage import CountPoint, split, unrolled
+from domain.usage import split, unrolled
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
-from portal.metering.models import MeterRegister, RecentRead, RegisterDay
+from portal.metering.models import DailyVolume, MeterRegister, RecentRead, RegisterDay
 from portal.metering.packed import DAY_US, KeptRead, pack_day, unpack_day
-from portal.metering.points import points_of
+from portal.metering.points import actual_reach, added_to, points_of
 from portal.metering.read_rows import upsert_days, upsert_volumes
-from portal.metering.reads import first_after, from_us, last_before, to_us
+from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from portal.metering.points import Added
 
 GRACE = timedelta(hours=2)
 """How long after a storage day's end its reads are left where they are: most late reads come within it."""
@@ -72,29 +74,30 @@ def _roll_up(spans: dict[tuple[int, int], tuple[int, int]]) -> None:
         before = reach.get(register, (low, high))
         reach[register] = min(low, before[0]), max(high, before[1])
     moduli = dict(MeterRegister.objects.filter(pk__in=reach).values_list("pk", "modulus"))
+    added = added_to(reach)
     for register, (low, high) in reach.items():
-        roll_up_register(register, moduli.get(register), low, high)
+        roll_up_register(register, moduli.get(register), low, high, added[register])
 
 
-def roll_up_register(register: int, modulus: int | None, low_us: int, high_us: int) -> None:
-    """Write the daily volumes of a register for every local day that reads in [low_us, high_us] bear on."""
+def roll_up_register(register: int, modulus: int | None, low_us: int, high_us: int, added: Added) -> None:
+    """Write the daily volumes of a register for every local day that points in [low_us, high_us] bear on.
+
+    A day of which nothing is known any more, because its reads were excluded or taken out, loses its row.
+    """
     zone = utility_zone()
-    before, after = last_before(register, low_us), first_after(register, high_us)
-    first = from_us(before.read_us if before else low_us).astimezone(zone).date()
-    last = from_us(after.read_us if after else high_us).astimezone(zone).date()
+    low_us, high_us = actual_reach(register, low_us, high_us, added)
+    first, last = (from_us(moment).astimezone(zone).date() for moment in (low_us, high_us))
     edges = [midnight(day, zone) for day in _days(first, last + timedelta(days=1))]
-    upsert_volumes(
-        [
-            (register, day.isoformat(), interval.counts, int(interval.quality), interval.interpolated)
-            for day, interval in zip(_days(first, last), split(_points(register, modulus, edges), edges), strict=True)
-            if interval.counts is not None
-        ]
-    )
-
-
-def _points(register: int, modulus: int | None, edges: Sequence[datetime]) -> list[CountPoint]:
-    """Return the points from the last before the first edge to the first after the last one."""
-    return unrolled(points_of(register, to_us(edges[0]), to_us(edges[-1])), modulus)
+    points = unrolled(points_of(register, to_us(edges[0]), to_us(edges[-1]), added), modulus)
+    known, unknown = [], []
+    for day, interval in zip(_days(first, last), split(points, edges), strict=True):
+        if interval.counts is None:
+            unknown.append(day)
+        else:
+            known.append((register, day.isoformat(), interval.counts, int(interval.quality), interval.interpolated))
+    upsert_volumes(known)
+    for start in range(0, len(unknown), _IDS_AT_ONCE):
+        DailyVolume.objects.filter(register=register, day__in=unknown[start : start + _IDS_AT_ONCE]).delete()
 
 
 def _days(first: date, last: date) -> list[date]:

@@ -18,7 +18,7 @@ from domain.reading import ReadQuality
 from portal.metering.packed import DAY_US, KeptRead, unpack_day
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
     from datetime import date
 
 _BEFORE, _AFTER = -1, 1
@@ -47,7 +47,7 @@ class _Search(NamedTuple):
 class _Days:
     """Storage days of registers as they were loaded: their trusted reads in time order."""
 
-    excluded: Mapping[int, Collection[int]]
+    excluded: Mapping[int, Container[int]]
     reads: dict[tuple[int, int], list[KeptRead]] = field(default_factory=dict)
 
     def load(self, wanted: Iterable[tuple[int, int]]) -> None:
@@ -69,7 +69,7 @@ class _Days:
 
 
 def nearest_reads(
-    probes: Sequence[Probe], *, excluded: Mapping[int, Collection[int]] | None = None
+    probes: Sequence[Probe], *, excluded: Mapping[int, Container[int]] | None = None
 ) -> list[list[KeptRead]]:
     """Return for each probe the reads on both sides of each of its moments, in time order, each once.
 

@@ -210,22 +210,48 @@ def actual_after(register: int, moment_us: int, judged: Judged = NOT_JUDGED) -> 
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What the office added to one register: its own reads in force, and what it decided about the stored ones."""
+
+    judged: Judged = NOT_JUDGED
+    extra: Sequence[ExtraPoint] = ()
+
+
+def added_to(register_ids: Iterable[int]) -> defaultdict[int, Added]:
+    """Return what the office added to registers; every register may be asked for."""
+    ids = list(register_ids)
+    judged, extra = excluded(ids), extra_points(ids)
+    known = {register: Added(judged[register], extra[register]) for register in {*judged, *extra}}
+    return defaultdict(Added, known)
+
+
+def actual_reach(register: int, low_us: int, high_us: int, added: Added) -> tuple[int, int]:
+    """Return the moments of the actual points next to [low_us, high_us]: a change inside bears on nothing beyond.
+
+    Estimates do not end the reach: a change may put one that lies before it in force again, or out of it.
+    """
+    by_hand = [point.read_us for point in added.extra if point.quality != ReadQuality.ESTIMATED]
+    before = actual_before(register, low_us, added.judged)
+    after = actual_after(register, high_us, added.judged)
+    lows = [us for us in by_hand if us < low_us] + ([before.read_us] if before else [])
+    highs = [us for us in by_hand if us > high_us] + ([after.read_us] if after else [])
+    return max(lows, default=low_us), min(highs, default=high_us)
+
+
 def points_of(
-    register: int, start_us: int, end_us: int, *, low_us: int = _EVER_US, high_us: int = _NEVER_US
+    register: int, start_us: int, end_us: int, added: Added, *, low_us: int = _EVER_US, high_us: int = _NEVER_US
 ) -> list[CountPoint]:
     """Return what a register is known to have counted in [start_us, end_us] and next to it, in time order.
 
     low_us, high_us  nothing outside of these is looked at, both inclusive.
     Counts are raw. Where an office read is of the very moment of a stored one, it comes last, so that it counts.
     """
-    judged, extra = excluded([register])[register], extra_points([register])[register]
-    reads = [
-        *reads_of(register, start_us, end_us),
-        *(read for read in (actual_before(register, start_us, judged), actual_after(register, end_us, judged)) if read),
-    ]
+    judged, extra = added.judged, added.extra
+    around = (actual_before(register, start_us, judged), actual_after(register, end_us, judged))
     points = [
         (read.read_us, 0, read.raw_count, judged.quality(read.read_us, ReadQuality(read.quality)))
-        for read in sorted(reads)
+        for read in sorted([*reads_of(register, start_us, end_us), *(read for read in around if read is not None)])
         if read.read_us not in judged and read.quality != ReadQuality.MISSING
     ]
     before = [point for point in extra if low_us <= point.read_us < start_us][-1:]

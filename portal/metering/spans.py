@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q
@@ -19,6 +20,7 @@ from portal.core.clock import now
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
 from portal.metering.nearest import Probe, counted_between, nearest_reads
+from portal.metering.points import Judged, excluded, extra_points
 from portal.metering.reads import from_us, reads_of, to_us
 
 if TYPE_CHECKING:
@@ -150,15 +152,27 @@ def _points(jobs: Sequence[_Job]) -> list[list[CountPoint]]:
             probes.append(Probe(register.pk, low_us, high_us, tuple(map(to_us, one.moments))))
             owners.append(number)
     raw: list[list[CountPoint]] = [[] for _ in jobs]
-    for number, reads in zip(owners, nearest_reads(probes), strict=True):
-        raw[number] += [CountPoint(from_us(read.read_us), read.raw_count, ReadQuality(read.quality)) for read in reads]
+    registers = {probe.register for probe in probes}
+    judged, extra = excluded(registers), extra_points(registers)
+    for number, probe, reads in zip(owners, probes, nearest_reads(probes, excluded=judged), strict=True):
+        verdicts = judged[probe.register]
+        raw[number] += [
+            CountPoint(from_us(read.read_us), read.raw_count, verdicts.quality(read.read_us, ReadQuality(read.quality)))
+            for read in reads
+        ]
+        # Behind the stored ones: of two points of one moment the last one counts.
+        raw[number] += [
+            CountPoint(from_us(point.read_us), point.raw_count, point.quality)
+            for point in extra[probe.register]
+            if probe.low_us <= point.read_us <= probe.high_us
+        ]
     for points, (one, counter) in zip(raw, jobs, strict=True):
         points.sort(key=lambda point: point.at)
         if one.row.register_id in {register.pk for register in counter}:
             points[:0] = _written_down(one.row, points)
             points.sort(key=lambda point: point.at)
     zone = utility_zone()
-    likely = _likely(jobs, raw, zone)
+    likely = _likely(jobs, raw, zone, judged)
     return [
         _unrolled(points, _modulus(counter), steps)
         for points, (_, counter), steps in zip(raw, jobs, likely, strict=True)
@@ -177,7 +191,7 @@ def _written_down(row: Installation, points: Sequence[CountPoint]) -> list[Count
 
 def _between(points: Sequence[CountPoint], zone: ZoneInfo) -> Iterable[tuple[CountPoint, CountPoint, date, date]]:
     """Yield neighbouring points that lie far apart, with the first and the last calendar day wholly between them."""
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in pairwise(points):
         if right.at - left.at >= _LONG:
             first = left.at.astimezone(zone).date() + timedelta(days=1)
             yield left, right, first, right.at.astimezone(zone).date() - timedelta(days=1)
@@ -186,7 +200,9 @@ def _between(points: Sequence[CountPoint], zone: ZoneInfo) -> Iterable[tuple[Cou
 _Gap = tuple["datetime", "datetime"]
 
 
-def _likely(jobs: Sequence[_Job], raw: Sequence[Sequence[CountPoint]], zone: ZoneInfo) -> list[dict[_Gap, int]]:
+def _likely(
+    jobs: Sequence[_Job], raw: Sequence[Sequence[CountPoint]], zone: ZoneInfo, judged: Mapping[int, Judged]
+) -> list[dict[_Gap, int]]:
     """Return what the roll-ups say that counters counted between points far apart, for those that roll over.
 
     Step by step a dial never turns half round; from one month's end to the next it might. Where the roll-ups do not
@@ -204,25 +220,23 @@ def _likely(jobs: Sequence[_Job], raw: Sequence[Sequence[CountPoint]], zone: Zon
         for left, right, first, last in gaps:
             counts, days = known.get((register, first, last), (0, 0))
             if (last - first).days + 1 - days > _DAYS_WITHOUT_ROLL_UP:
-                counts = _followed(register, left, right, _modulus(jobs[number][1]))
+                counts = _followed(register, left, right, _modulus(jobs[number][1]), judged[register])
             result[number][left.at, right.at] = result[number].get((left.at, right.at), 0) + counts
     return result
 
 
-def _followed(register: int, left: CountPoint, right: CountPoint, modulus: int | None) -> int:
+def _followed(register: int, left: CountPoint, right: CountPoint, modulus: int | None, judged: Judged) -> int:
     reads = reads_of(register, to_us(left.at), to_us(right.at))
-    counts = [read.raw_count for read in reads if read.quality != ReadQuality.MISSING]
-    return sum(rollover_difference(a % (modulus or a + 1), b, modulus) for a, b in zip(counts, counts[1:], strict=False))
+    counts = [read.raw_count for read in reads if read.quality != ReadQuality.MISSING and read.read_us not in judged]
+    return sum(rollover_difference(a % (modulus or a + 1), b, modulus) for a, b in pairwise(counts))
 
 
-def _unrolled(
-    points: Sequence[CountPoint], modulus: int | None, likely: Mapping[_Gap, int]
-) -> list[CountPoint]:
+def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: Mapping[_Gap, int]) -> list[CountPoint]:
     """Return the points unrolled; between those far apart, by as many turns as come nearest to what is likely."""
     if modulus is None or not points:
         return list(points)
     result = [points[0]]
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in pairwise(points):
         step = rollover_difference(left.count % modulus, right.count, modulus)
         if (expected := likely.get((left.at, right.at))) is not None:
             step += round((expected - step) / modulus) * modulus

@@ -23,7 +23,7 @@ from portal.core.services import utility_zone
 from portal.customers.services import Span, visible_spans
 from portal.metering.calendar import Resolution, boundaries
 from portal.metering.models import Installation, MeterRegister
-from portal.metering.points import points_of
+from portal.metering.points import added_to, points_of
 from portal.metering.reads import to_us
 
 if TYPE_CHECKING:
@@ -194,10 +194,11 @@ def count_points(registers: Sequence[MeterRegister], installation: Installation,
     if installation.end is not None:
         high_us = min(high_us, to_us(installation.end))
     start_us, end_us = to_us(window.start), min(to_us(window.end), high_us)
+    added = added_to(register.pk for register in registers)
     points = [
         point
         for register in registers
-        for point in points_of(register.pk, start_us, end_us, low_us=low_us, high_us=high_us)
+        for point in points_of(register.pk, start_us, end_us, added[register.pk], low_us=low_us, high_us=high_us)
     ]
     if installation.register_id in {register.pk for register in registers}:
         points = [*_written_down(installation, points), *points]
