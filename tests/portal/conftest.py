@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_django.fixtures import SettingsWrapper
@@ -28,3 +29,23 @@ def portal_dir(portal_keys: Path, settings: SettingsWrapper) -> Path:
     settings.PORTAL_DIR = portal_keys
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     return portal_keys
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ledger_emptied_between_tests() -> Iterator[None]:
+    """Let a test that commits be cleaned up: the triggers refuse even that. They come back by post_migrate."""
+    from django.db.backends.base.operations import BaseDatabaseOperations
+
+    from portal.ledger import triggers
+    from portal.ledger.models import JournalEntry
+
+    emptied = BaseDatabaseOperations.execute_sql_flush
+
+    def execute_sql_flush(self: BaseDatabaseOperations, sql_list: Sequence[str]) -> None:
+        if JournalEntry.objects.exists():
+            triggers.remove(self.connection)
+        emptied(self, sql_list)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", execute_sql_flush)
+        yield
