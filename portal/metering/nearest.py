@@ -152,7 +152,7 @@ def _joined(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) 
         parameters = ["{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True)]
     else:
         columns = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(names))
-        given = f"(SELECT {columns} FROM json_each(%s)) AS w"
+        given = f"(SELECT {columns} FROM json_each(%s)) AS w"  # noqa: S608  # places and letters alone
         parameters = [json.dumps(rows)]
     with connection.cursor() as cursor:
         cursor.execute(sql.replace("{given}", given).replace("{day_us}", str(DAY_US)), parameters)

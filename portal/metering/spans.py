@@ -56,7 +56,8 @@ class MeteredPart:
 
     register     the definition that speaks for the counter.
     start, end   when the meter hung there, within the edges asked for; the counts may reach less far.
-    counts       at every edge inside, at the start and end of its time there, and at the first and last known moment.
+    counts       at every edge inside, at the start and end of its time there, and at the first and last known moment;
+                 none at all for a meter that hung there and was not heard of.
     """
 
     service_point_id: int
@@ -93,12 +94,10 @@ def metered_at(
     points = _points(jobs)
     result: dict[int, list[MeteredPart]] = {point: [] for point in edges}
     for (one, counter), chosen in zip(jobs, points, strict=True):
-        if counts := tuple(_counts(one.moments, chosen, _modulus(counter), slack)):
-            row = one.row
-            start, end = one.moments[0], one.moments[-1]
-            result[row.service_point_id].append(
-                MeteredPart(row.service_point_id, row.pk, counter[0], start, end, counts)
-            )
+        counts = tuple(_counts(one.moments, chosen, _modulus(counter), slack))
+        row, register = one.row, counter[0]
+        part = MeteredPart(row.service_point_id, row.pk, register, one.moments[0], one.moments[-1], counts)
+        result[row.service_point_id].append(part)
     return result
 
 

@@ -136,7 +136,9 @@ def test_queries_do_not_grow_with_the_service_points() -> None:
     edges = [START + timedelta(hours=1), START + timedelta(hours=50)]
     counts = []
     for few in (points[:2], points):
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             metered(few, edges)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 10
