@@ -1,0 +1,55 @@
+"""The rate books in force, by day. Several may follow each other; where two overlap the later one counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from rates.errors import InputError
+
+if TYPE_CHECKING:
+    from rates.book import Book
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfBook:
+    """A book and the days on which it may be used. rate_book: RateBook's row id."""
+
+    rate_book: int
+    book: Book
+    start: date
+    end: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Tell whether it may be used on a day."""
+        return self.start <= day and (self.end is None or day < self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Books in the order in which they take precedence: the last one that holds on a day is used."""
+
+    books: tuple[ShelfBook, ...]
+
+    def on(self, day: date) -> ShelfBook:
+        """Return the book of a day; raises InputError when none holds."""
+        for book in reversed(self.books):
+            if book.holds_on(day):
+                return book
+        raise InputError(f"no approved rate book holds on {day}; load one and have it approved")
+
+    def changes(self, after: date, before: date) -> tuple[date, ...]:
+        """Return the days strictly between two on which any price changes: another book, or within a book."""
+        days = {day for book in self.books for day in (book.start, book.end) if day is not None}
+        for book in self.books:
+            days.update(day for day in book.book.changes(after, before) if book.holds_on(day))
+        return tuple(sorted(day for day in days if after < day < before and self._differs(day)))
+
+    def _differs(self, day: date) -> bool:
+        """Tell whether a day may be priced in another way than the one before it."""
+        try:
+            today, before = self.on(day), self.on(day - timedelta(days=1))
+        except InputError:
+            return True
+        return today is not before or day in today.book.changes(day - timedelta(days=1), day + timedelta(days=1))
