@@ -154,7 +154,7 @@ class EstimationRule:
 
 
 @dataclass(frozen=True, slots=True)
-class DepositRule:
+class Deposit:
     """What is asked of a new account, by rate class; given back after good payment or at the end.
 
     amount_cents          by rate class; a class that is not named pays none.
@@ -185,7 +185,7 @@ class Policies:
     late_fee: LateFee | None = None
     leak: LeakAdjustment | None = None
     budget: BudgetBilling | None = None
-    deposit: DepositRule | None = None
+    deposit: Deposit | None = None
     returned_payment: ReturnedPayment | None = None
     fees: Mapping[str, int] = field(default_factory=dict)
     fee_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
