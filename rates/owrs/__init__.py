@@ -1,11 +1,10 @@
 """Rate files in the Open Water Rate Specification: read as they are, priced as that format's own tool prices them.
 
-`load` gives an `OwrsBook`; a file that is no YAML, or has no classes, is refused with its line. A class that cannot be
-priced spoils only itself: `OwrsBook.faults` lists all that is wrong, and a quote for that class says why it is refused.
+`OwrsBook.load` refuses a file that is no YAML, or that has no classes, with its line. A class that cannot be priced
+spoils only itself: `OwrsBook.faults` lists all that is wrong, and a quote for that class says why it is refused.
 docs/algorithms/owrs.md has the rules, where the format leaves a question open, and what the tool does there.
 """
 
-from rates.owrs.book import OwrsBook, load
-from rates.owrs.tree import is_owrs
+from rates.owrs.book import OwrsBook
 
-__all__ = ["OwrsBook", "is_owrs", "load"]
+__all__ = ["OwrsBook"]

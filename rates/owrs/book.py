@@ -25,13 +25,6 @@ from rates.winter import WinterRule
 FORMAT = "owrs"
 
 
-def load(text: str, *, name: str) -> OwrsBook:
-    """Read a file; raises RateFileError when it is no YAML or holds no classes. `faults` has what is wrong in them."""
-    structure = structure_of(read_tree(text, name=name), name=name)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return OwrsBook(name=name, digest=digest, structure=structure, faults=faults_of(structure))
-
-
 @dataclass(frozen=True)
 class OwrsBook:
     """One file. `faults` are those seen without inputs: a class that has none of them can be priced all the same."""
@@ -42,6 +35,13 @@ class OwrsBook:
     faults: tuple[Fault, ...] = ()
     format: str = FORMAT
     currency: str = "USD"
+
+    @classmethod
+    def load(cls, text: str, name: str) -> OwrsBook:
+        """Read a file; raises RateFileError when it is no YAML or holds no classes."""
+        structure = structure_of(read_tree(text, name=name), name=name)
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return cls(name=name, digest=digest, structure=structure, faults=faults_of(structure))
 
     @property
     def quantity(self) -> Quantity:

@@ -79,7 +79,12 @@ def values_at(keys: Iterable[str], position: int, positions: int) -> tuple[str, 
 
 
 def given_values(inputs: Mapping[str, object], name: str) -> object | None:
-    """Return an input by its name, or by the same name in other capitals."""
+    """Return an input by its name, or by the same letters and digits (`Meter Size` is meter_size)."""
     if name in inputs:
         return inputs[name]
-    return next((value for key, value in inputs.items() if key.casefold() == name.casefold()), None)
+    wanted = _letters(name)
+    return next((value for key, value in inputs.items() if _letters(key) == wanted), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()

@@ -18,7 +18,8 @@ _WORDS = {
         "period": "One bill covers {months} month(s).",
         "tiers": "{label}: {rows}.",
         "tier": "{price} for each unit {bounds}",
-        "between": "from {low} up to and including {high}",
+        "between": "above {low} up to and including {high}",
+        "first": "up to and including {high}",
         "above": "above {low}",
         "all": "of all use",
         "budget": "The bounds are shares of the household's own water budget: {formula}.",
@@ -33,7 +34,8 @@ _WORDS = {
         "period": "Una factura cubre {months} mes(es).",
         "tiers": "{label}: {rows}.",
         "tier": "{price} por cada unidad {bounds}",
-        "between": "desde {low} hasta {high} inclusive",
+        "between": "por encima de {low} hasta {high} inclusive",
+        "first": "hasta {high} inclusive",
         "above": "por encima de {low}",
         "all": "de todo el consumo",
         "budget": "Los límites son partes del presupuesto de agua del hogar: {formula}.",
@@ -112,7 +114,7 @@ class _Speaker:
         for index, price in enumerate(prices):
             low = ends[index - 1] if 0 < index <= len(ends) else "0"
             if index < len(ends):
-                bounds = self.say("between", low=low, high=ends[index])
+                bounds = self.say("between" if index else "first", low=low, high=ends[index])
             else:
                 bounds = self.say("above", low=low) if ends else self.say("all")
             yield self.say("tier", price=price.text, bounds=bounds)

@@ -99,7 +99,7 @@ def squeezed(text: str) -> str:
 
 def structure_of(top: Table, *, name: str) -> Structure:
     """Read a file's tree; raises RateFileError when it has no classes at all."""
-    faults = [Fault(line, 1, key, "stands twice with different contents") for key, line in top.twice]
+    faults = [Fault(line, 1, key, "stands twice: write it once, with all it holds") for key, line in top.twice]
     rates = _entry(top, "rate_structure")
     if not isinstance(rates, Table) or not rates.entries:
         line = rates.line if rates is not None else top.line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -45,11 +44,6 @@ class Table:
 
 
 Node: TypeAlias = Text | Items | Table
-
-
-def is_owrs(text: str) -> bool:
-    """Say whether a text claims to be in this format: it has a top-level `rate_structure`."""
-    return re.search(r"^[\"']?rate_structure[\"']?\s*:", text, re.MULTILINE) is not None
 
 
 def read_tree(text: str, *, name: str) -> Table:
@@ -115,10 +109,21 @@ class _Reader:
                     entries.setdefault(merged, value.entries[merged])
                     lines.setdefault(merged, value.lines[merged])
                 continue
-            if key in lines and key in entries and shape(entries[key]) != shape(value):
+            earlier = entries.get(key)
+            if earlier is not None and key in lines and shape(earlier) != shape(value):
                 twice.append((key, key_line))
+                if depth == 0:
+                    value = _together(earlier, value)
             entries[key], lines[key] = value, key_line
         return Table(entries, line, column, lines, tuple(twice))
+
+
+def _together(earlier: Node, later: Node) -> Node:
+    """Return two sections of one name as one, as long as nothing stands in both (one `rate_structure` per class)."""
+    if not isinstance(earlier, Table) or not isinstance(later, Table) or earlier.entries.keys() & later.entries.keys():
+        return later
+    entries, lines = earlier.entries | later.entries, earlier.lines | later.lines
+    return Table(entries, earlier.line, earlier.column, lines, earlier.twice + later.twice)
 
 
 def shape(node: Node) -> object:
