@@ -82,6 +82,7 @@ class ClassBuilder:
             default_units=int(spec["default"]) if "default" in spec else None,
             cap_actual=spec.get("cap_actual", "no") in YES,
             months_min=least,
+            days_min=int(spec.get("days_least", "20")),
         )
 
     def _line(self, service: str, line: Mapping[str, Any], path: Path) -> None:
