@@ -19,6 +19,7 @@ from portal.metering.packed import DAY_US, KeptRead, pack_day, unpack_day
 from portal.metering.points import actual_reach, added_to, points_of
 from portal.metering.read_rows import upsert_days, upsert_volumes
 from portal.metering.reads import from_us, to_us
+from portal.metering.validation.screening import screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,16 +64,31 @@ def _fold(registers: Sequence[int], cutoff_us: int) -> int:
     ids = [row[0] for row in rows]
     for start in range(0, len(ids), _IDS_AT_ONCE):
         RecentRead.objects.filter(id__in=ids[start : start + _IDS_AT_ONCE]).delete()
-    _roll_up(spans)
+    reach = _reach(spans)
+    screen(reach, _by_register(days))
+    _roll_up(reach)
     return len(rows)
 
 
-def _roll_up(spans: dict[tuple[int, int], tuple[int, int]]) -> None:
-    """Compute the daily volumes again wherever a new read lies between two others."""
+def _by_register(days: dict[tuple[int, int], list[KeptRead]]) -> dict[int, list[KeptRead]]:
+    """Return each register's reads in time order."""
+    found: dict[int, list[KeptRead]] = defaultdict(list)
+    for register, day in sorted(days):
+        found[register] += sorted(days[register, day])
+    return found
+
+
+def _reach(spans: dict[tuple[int, int], tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """Return for each register the first and the last moment of its new reads."""
     reach: dict[int, tuple[int, int]] = {}
     for (register, _), (low, high) in spans.items():
         before = reach.get(register, (low, high))
         reach[register] = min(low, before[0]), max(high, before[1])
+    return reach
+
+
+def _roll_up(reach: dict[int, tuple[int, int]]) -> None:
+    """Compute the daily volumes again wherever a new read lies between two others."""
     moduli = dict(MeterRegister.objects.filter(pk__in=reach).values_list("pk", "modulus"))
     added = added_to(reach)
     for register, (low, high) in reach.items():
