@@ -453,3 +453,8 @@ def _run_until_signalled(process: _Stoppable) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop())
     process.run()
+
+
+from portal.import_cli import import_group  # noqa: E402  # it uses what stands above
+
+portal.add_command(import_group)
