@@ -16,6 +16,7 @@ from portal.core.clock import clock, now
 from portal.core.models import DueJob
 from portal.ingest.letters import prune_letters
 from portal.metering.folding import fold_closed_days
+from portal.metering.validation.screening import screen_recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Job:
 
 JOBS = (
     Job("fold closed days", timedelta(hours=1), fold_closed_days),
+    Job("screen recent reads", timedelta(minutes=10), screen_recent),
     Job("prune refused batches", timedelta(days=1), prune_letters),
 )
 
