@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def cents_of(amount: Fraction) -> int:
     """Return an amount of the currency in whole cents, half up (away from zero when it is negative)."""
-    whole, rest = divmod(abs(amount) * 100, 1)
-    rounded = int(whole) + (2 * rest >= 1)
-    return rounded if amount >= 0 else -rounded
+    numerator, denominator = amount.numerator, amount.denominator
+    rounded = (200 * abs(numerator) + denominator) // (2 * denominator)
+    return rounded if numerator >= 0 else -rounded
 
 
 class LineKind(Enum):
@@ -137,10 +137,25 @@ class InputSpec:
 class Book(Protocol):
     """One loaded rate file."""
 
-    name: str
-    format: str
-    currency: str
-    digest: str
+    @property
+    def name(self) -> str:
+        """The name under which it was loaded."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """The format that it was written in."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """Three letters, such as USD."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file's text, in hex."""
+        ...
 
     @property
     def quantity(self) -> Quantity:

@@ -43,6 +43,7 @@ class ClassBuilder:
         self.charges: list[tuple[Charge, Calculation]] = []
         self.minimums: dict[Key, tuple[Key, ...]] = {}
         self.discounted: dict[Key, str] = {}
+        self.named: set[Key] = set()
         self.decreasing = False
         self.winter: WinterRule | None = None
 
@@ -62,6 +63,7 @@ class ClassBuilder:
             charges=tuple(self.charges),
             inputs=tuple(self.used),
             winter=self.winter,
+            named=frozenset(self.named),
             source=source,
         )
 
@@ -237,6 +239,7 @@ class ClassBuilder:
         amount = self._amount(line["amount"], (*path, "amount"))
         of = self._of(charge, line["of"], (*path, "of"))
         self.minimums[charge.service, charge.code] = of
+        self.named.add((charge.service, charge.code))
         return None if amount is None else Minimum(amount, of)
 
     def _of(self, charge: Charge, names: list[str], path: Path) -> tuple[Key, ...]:
@@ -249,6 +252,7 @@ class ClassBuilder:
             if not keys:
                 self.document.fault((*path, index), f"{name!r} names no line above this one in the class")
             found += [key for key in keys if key not in found and key != (charge.service, charge.code)]
+        self.named.update(found)
         return tuple(found)
 
     def _times(self, given: Any, path: Path) -> Amount | None:

@@ -72,7 +72,8 @@ class Document:
     def _refuse_surprises(self, text: str) -> None:
         depth = documents = 0
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            at = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            start = event.start_mark
+            at = Mark(start.line + 1, start.column + 1) if start else Mark(1, 1)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents == 2:
@@ -87,8 +88,8 @@ class Document:
                 self.faults.append(
                     Fault(*at, "", "anchors (&) and aliases (*) are not allowed: write it out, or `like`")
                 )
-            elif getattr(event, "tag", None) is not None:
-                self.faults.append(Fault(*at, "", f"the tag {event.tag!r} is not allowed"))
+            elif (tag := getattr(event, "tag", None)) is not None:
+                self.faults.append(Fault(*at, "", f"the tag {tag!r} is not allowed"))
 
     def _plain(self, node: yaml.Node, path: Path) -> Any:
         self.values[path] = _mark(node)

@@ -8,14 +8,16 @@ from datetime import date, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from rates.book import InputSpec, Line, LineKind, Priced, PriceRequest, Quantity, Version, cents_of
+from rates.book import InputSpec, Line, Priced, PriceRequest, Quantity, Version, cents_of
 from rates.errors import InputError
-from rates.lines import Calculation, Charge, Minimum, Pricing
+from rates.explaining import sentences
+from rates.lines import Calculation, Charge, Pricing
 from rates.policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from domain.units import Unit
     from rates.inputs import Declared
     from rates.winter import WinterRule
 
@@ -52,7 +54,11 @@ class Season:
 
 @dataclass(frozen=True, slots=True)
 class RateClass:
-    """A class in one version: its charges in their order, the inputs they use, and its source for the explanation."""
+    """A class in one version: its charges in their order and what they need.
+
+    inputs  the names that its prices depend on. named: (service, code) of lines that other lines are made of.
+    source  the file's own text, for the explanation.
+    """
 
     name: str
     label: Mapping[str, str]
@@ -61,6 +67,7 @@ class RateClass:
     charges: tuple[tuple[Charge, Calculation], ...]
     inputs: tuple[str, ...]
     winter: WinterRule | None
+    named: frozenset[tuple[str, str]]
     source: Mapping[str, Any]
 
 
@@ -90,11 +97,14 @@ class FileBook:
         seasons: tuple[Season, ...],
         dated: tuple[DatedClasses, ...],
         policies: tuple[tuple[date, Policies], ...],
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+        conversions: Mapping[Unit, Fraction] | None = None,
     ) -> None:
         self.name, self.title, self.currency, self.digest = name, title, currency, digest
         self._quantity, self.languages = quantity, languages
         self.declared, self.seasons, self.dated = declared, seasons, dated
         self._policies = policies
+        self.labels, self.conversions = labels or {}, conversions or {}
         self._starts = [entry.version.start for entry in dated]
         self._edges = self._dated_edges()
         self._defaults = {d.name: d.parse(d.default) for d in declared.values() if d.default is not None}
@@ -157,6 +167,12 @@ class FileBook:
         scale = self._quantity.scale
         return self._quantity.unit.value if scale == 0 else f"{10**scale:g} {self._quantity.unit.value}"
 
+    def units_of(self, volume: Fraction, unit: Unit) -> Fraction:
+        """Return a volume in billed units: as the file counts them (748 gal for a ccf), or else exact."""
+        if unit in self.conversions:
+            return volume / self.conversions[unit]
+        return volume * unit.litres / (self._quantity.unit.litres * Fraction(10) ** self._quantity.scale)
+
     def parse_inputs(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return inputs as text and exact numbers, defaults filled in; raises InputError for unknown ones."""
         values: dict[str, object] = dict(self._defaults)
@@ -185,17 +201,21 @@ class FileBook:
             version=entry.version.id,
         )
         lines: list[Line] = []
+        cents = 0
         for charge, calculation in found.charges:
             if request.services is not None and charge.service not in request.services:
                 continue
             if charge.holds_on(request.on) and _meets(charge, values, holding, request.month):
-                lines.extend(_priced(charge, calculation, pricing))
-        return Priced(tuple(lines), Fraction(sum(pricing.cents.values()), 100))
+                for line in calculation.lines(charge, pricing):
+                    lines.append(line)
+                    printed = cents_of(line.amount)
+                    cents += printed
+                    if (key := (charge.service, charge.code)) in found.named:
+                        pricing.came_to(key, line.amount, printed)
+        return Priced(tuple(lines), Fraction(cents, 100))
 
     def explain(self, rate_class: str, on: date, language: str = "en") -> tuple[str, ...]:
         """Return the prices of a class in plain sentences."""
-        from rates.explaining import sentences
-
         return sentences(self, rate_class, on, language)
 
     def _on(self, day: date) -> DatedClasses:
@@ -229,15 +249,3 @@ def _meets(charge: Charge, values: Mapping[str, object], seasons: frozenset[str]
         elif str(value) not in wanted:
             return False
     return True
-
-
-def _priced(charge: Charge, calculation: Calculation, pricing: Pricing) -> list[Line]:
-    lines = list(calculation.lines(charge, pricing))
-    key = (charge.service, charge.code)
-    pricing.cents[key] = pricing.cents.get(key, 0) + sum(cents_of(line.amount) for line in lines)
-    if not isinstance(calculation, Minimum):
-        pricing.exact[key] = sum((line.amount for line in lines), pricing.exact.get(key, Fraction(0)))
-    return lines
-
-
-__all__ = ["FORMAT", "DatedClasses", "FileBook", "LineKind", "RateClass", "Season"]

@@ -29,6 +29,7 @@ class Pricing:
         "cents",
         "days",
         "exact",
+        "fixed_exact",
         "full_days",
         "prorated",
         "ratio",
@@ -54,6 +55,13 @@ class Pricing:
         self.values, self.rule, self.version = values, rule, version
         self.exact: dict[tuple[str, str], Fraction] = {}
         self.cents: dict[tuple[str, str], int] = {}
+        self.fixed_exact: set[tuple[str, str]] = set()
+
+    def came_to(self, key: tuple[str, str], exact: Fraction, cents: int) -> None:
+        """Add a line to what its charge came to; a minimum says itself what percentages take it for."""
+        self.cents[key] = self.cents.get(key, 0) + cents
+        if key not in self.fixed_exact:
+            self.exact[key] = self.exact.get(key, ZERO) + exact
 
     def share(self, amount: Fraction) -> Fraction:
         """Return the part of an amount (or a width) for a full period that falls on these days."""
@@ -128,7 +136,7 @@ class Fixed:
         """Yield one line."""
         price = self.price(pricing)
         times = self.times(pricing) if self.times else ONE
-        amount = pricing.share(price * times)
+        amount = pricing.share(price if times == 1 else price * times)
         if charge.kind is LineKind.CREDIT:
             if self.at_most:
                 amount = min(amount, Fraction(sum(pricing.cents.get(key, 0) for key in self.at_most), 100))
@@ -208,7 +216,12 @@ class Usage:
         reached: Fraction,
     ) -> Line:
         quantity, price = reached if self.whole else reached - lower, tier.price(pricing)
-        amount = quantity * price / self.per
+        per = self.per
+        # One fraction in place of two operations: a bill run prices hundreds of thousands of lines.
+        amount = Fraction(
+            quantity.numerator * price.numerator * per.denominator,
+            quantity.denominator * price.denominator * per.numerator,
+        )
         tiered = len(self.tiers) > 1
         prorated = pricing.prorated and (tiered or self.winter)
         return Line(
@@ -222,7 +235,7 @@ class Usage:
             upper=upper,
             quantity=quantity,
             price=price,
-            per=self.per,
+            per=per,
             days=pricing.days if prorated else None,
             full_days=pricing.full_days if prorated else None,
             version=pricing.version,
@@ -231,7 +244,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Percent:
-    """A percentage of other lines: of their exact amounts; a discount of what is printed, so that it never overtakes."""
+    """A percentage of other lines: of their exact amounts; a discount of what is printed, so it never overtakes."""
 
     percent: Amount
     of: tuple[tuple[str, str], ...]
@@ -270,8 +283,8 @@ class Minimum:
         missing = cents_of(least) - printed
         # Percentages of the minimum and its lines are of max(least, exact sum): roundings below cannot move them.
         exact = least - sum((pricing.exact.get(key, ZERO) for key in self.of), ZERO)
-        if exact > 0:
-            pricing.exact[charge.service, charge.code] = exact
+        pricing.exact[charge.service, charge.code] = max(ZERO, exact)
+        pricing.fixed_exact.add((charge.service, charge.code))
         if missing > 0:
             days = (pricing.days, pricing.full_days) if pricing.prorated else (None, None)
             yield Line(

@@ -60,6 +60,8 @@ class _Reader:
             seasons=seasons,
             dated=self._versions(declared, seasons),
             policies=read_policies(self.document, self.tree.get("policies", []), self.day),
+            labels={name: spec["label"] for name, spec in self.tree.get("inputs", {}).items() if "label" in spec},
+            conversions={Unit(name): Fraction(many) for name, many in unit.get("conversions", {}).items()},
         )
 
     def day(self, text: str, path: Path) -> date:
@@ -136,7 +138,7 @@ class _Reader:
         rows = self.tree["versions"]
         days = [self.day(row["start"], ("versions", i, "start")) for i, row in enumerate(rows)]
         ids = [row.get("id", row["start"]) for row in rows]
-        for index, row in enumerate(rows):
+        for index in range(len(rows)):
             path: Path = ("versions", index)
             if days[index] in days[:index]:
                 self.document.fault((*path, "start"), "another version starts on the same day")

@@ -38,12 +38,13 @@ def _note(document: Document, error: ValidationError) -> None:
     if rule in ("anyOf", "if", "allOf"):
         _note_inner(document, error)
     elif rule == "additionalProperties":
-        for key in sorted(set(error.instance) - set(error.schema.get("properties", {}))):
-            document.fault((*path, key), _unknown(key, error.schema.get("properties", {})), key=True)
+        known = _schema(error).get("properties", {})
+        for key in sorted(set(_map(error)) - set(known)):
+            document.fault((*path, key), _unknown(key, known), key=True)
     elif rule == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        for key in missing:
-            document.fault(path, f"{key} is missing")
+        for key in _schema(error)["required"]:
+            if key not in _map(error):
+                document.fault(path, f"{key} is missing")
     elif "propertyNames" in error.absolute_schema_path and not _below_values(error):
         key = str(error.instance)
         document.fault((*path, key), f"{key!r} is no good name here; expected {_says(error)}", key=True)
@@ -78,8 +79,15 @@ def _below_values(error: ValidationError) -> bool:
 
 
 def _says(error: ValidationError) -> str:
-    schema = error.schema if isinstance(error.schema, dict) else {}
-    return str(schema.get("says", "something else"))
+    return str(_schema(error).get("says", "something else"))
+
+
+def _schema(error: ValidationError) -> dict[str, Any]:
+    return error.schema if isinstance(error.schema, dict) else {}
+
+
+def _map(error: ValidationError) -> dict[str, Any]:
+    return error.instance if isinstance(error.instance, dict) else {}
 
 
 def _shown(instance: object) -> str:

@@ -88,13 +88,6 @@ def average_start(rule: WinterRule, on: date) -> date:
     return date(year, rule.reset_month, 1)
 
 
-def priced_units(rule: WinterRule, average: Fraction | None, used: Fraction | int) -> Fraction:
-    """Return what is priced in a full period: the average, the actual use without one, or the smaller under the cap."""
-    if average is None:
-        return Fraction(used)
-    return min(average, Fraction(used)) if rule.cap_actual else average
-
-
 def _months_between(earlier: date, later: date) -> int:
     first, last = earlier - timedelta(days=1), later - timedelta(days=1)
     return (last.year - first.year) * MONTHS_A_YEAR + last.month - first.month
