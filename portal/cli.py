@@ -455,6 +455,13 @@ def _run_until_signalled(process: _Stoppable) -> None:
     process.run()
 
 
-from portal.import_cli import import_group  # noqa: E402  # it uses what stands above
+def _add_groups() -> None:
+    """Add the groups that have a file of their own; they use what stands above."""
+    from portal.import_cli import import_group
+    from portal.ledger_cli import ledger_group
 
-portal.add_command(import_group)
+    for group in (import_group, ledger_group):
+        portal.add_command(group)
+
+
+_add_groups()
