@@ -46,7 +46,7 @@ class _Checker:
         yield from self.circles()
 
     def part(self, part: str, node: Node) -> Iterator[Fault]:
-        kind = rate_type(node)
+        kind = rate_type(node, part)
         if kind is not None:
             yield from self.tiered(part, kind)
         elif isinstance(node, Table):
@@ -173,26 +173,26 @@ class _Checker:
 def needs_of(rate_class: RateClass, part: str) -> tuple[str, ...]:
     """Return the names that a part is made from, or chosen by."""
     node = rate_class.parts[part]
-    kind = rate_type(node)
+    kind = rate_type(node, part)
     if kind is not None:
         fields = tier_fields(rate_class, part)
         budget = (fields.budget,) if kind == "Budget" else ()
         return tuple(name for name in (fields.starts, fields.prices, *budget) if name)
-    return tuple(dict.fromkeys(_names(rate_class, node)))
+    return tuple(dict.fromkeys(_names(rate_class, part, node)))
 
 
-def _names(rate_class: RateClass, node: Node, *, in_map: bool = False) -> Iterator[str]:
+def _names(rate_class: RateClass, part: str, node: Node, *, in_map: bool = False) -> Iterator[str]:
     if isinstance(node, Table):
         names, values = map_of(node)
         yield from names
         for entry in (values or node).entries.values():
-            yield from _names(rate_class, entry, in_map=True)
+            yield from _names(rate_class, part, entry, in_map=True)
     elif isinstance(node, Items):
         for entry in node.items:
-            yield from _names(rate_class, entry, in_map=in_map)
+            yield from _names(rate_class, part, entry, in_map=in_map)
     elif node.text.casefold() in ("indoor", "outdoor"):
         yield node.text.casefold()
-    elif rate_type(node) is None and not node.text.endswith("%"):
+    elif rate_type(node, part) is None and not node.text.endswith("%"):
         try:
             names = formula.names_in(formula.parse(node.text))
         except formula.FormulaError:

@@ -112,7 +112,7 @@ class Evaluation:
             return self._of_node(part, node.items[0], in_map=in_map) if len(node.items) == 1 else node
         if isinstance(node, Table):
             return self._of_map(part, node)
-        kind = rate_type(node)
+        kind = rate_type(node, part)
         if kind is not None:
             return self._of_tiers(part, kind)
         if not node.text:
@@ -152,6 +152,8 @@ class Evaluation:
         if any(isinstance(entry, Table) and map_of(entry)[1] is None for entry in table.entries.values()):
             for position, key in enumerate(given):  # maps within maps, one level for each name
                 found = self._entry(part, names[position : position + 1], (key,), found)
+                if isinstance(found, Table) and map_of(found)[1] is not None:
+                    break
         else:
             found = self._entry(part, names, given, table)
         return self._of_node(part, found, in_map=True)

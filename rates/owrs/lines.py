@@ -43,7 +43,7 @@ def lines_of(evaluation: Evaluation, share: Share, version: str) -> tuple[tuple[
     """Return the lines and the exact bill they add up to."""
     bill = evaluation.number(BILL)
     summands = list(_summands(evaluation, BILL, Fraction(1), depth=0))
-    factors = {summand.factor for summand in summands}
+    factors = {abs(summand.factor) for summand in summands}
     common = next(iter(factors)) if len(factors) == 1 else Fraction(1)
     lines = [line for summand in summands for line in _lines(evaluation, summand, common, share, version)]
     total = bill * share.of_period

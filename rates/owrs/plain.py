@@ -74,7 +74,7 @@ class _Speaker:
 
     def parts(self) -> Iterator[str]:
         for part, node in self.rate_class.parts.items():
-            kind = rate_type(node)
+            kind = rate_type(node, part)
             if kind is not None:
                 yield from self.tiered(part, kind)
             elif not any(word in part for word in _TIER_PARTS) and shown(node) != "0":

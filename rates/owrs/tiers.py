@@ -41,13 +41,13 @@ class TierFields:
     stem: str
 
 
-def rate_type(node: Node | None) -> str | None:
-    """Return `Tiered` or `Budget` when that is what a part says."""
+def rate_type(node: Node | None, part: str) -> str | None:
+    """Return `Tiered` or `Budget` when that is what a part says; a plain `budget` may mean the part of that name."""
     if isinstance(node, Items) and len(node.items) == 1:
         node = node.items[0]
-    if isinstance(node, Text) and node.text.casefold() in ("tiered", "budget"):
-        return node.text.capitalize()
-    return None
+    if not isinstance(node, Text) or node.text.casefold() not in ("tiered", "budget"):
+        return None
+    return None if node.text == "budget" and "charge" not in part.casefold() else node.text.capitalize()
 
 
 def tier_fields(rate_class: RateClass, charge: str) -> TierFields:
@@ -76,9 +76,10 @@ def entries(node: Node) -> tuple[Text, ...]:
     if isinstance(node, Items):
         return tuple(text for item in node.items for text in entries(item))
     if isinstance(node, Text):
-        if not re.search(r"\s", node.text) or number_of(node.text) is not None:
-            return (node,)
-        words = [word for word in re.split(r"[\s|]+", node.text) if word]
+        text = re.sub(r"\s+%", "%", node.text)
+        if not re.search(r"\s", text) or number_of(text) is not None:
+            return (Text(text, node.line, node.column),)
+        words = [word for word in re.split(r"[\s|]+", text) if word]
         if all(number_of(word) is not None or word.endswith("%") or word.isalpha() for word in words):
             return tuple(Text(word, node.line, node.column) for word in words)
         return (node,)

@@ -10,7 +10,7 @@ import yaml
 from rates.errors import Fault, RateFileError
 
 MAX_CHARACTERS = 4_000_000
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 MAX_DEPTH = 60
 
 
