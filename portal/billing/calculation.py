@@ -19,6 +19,7 @@ from portal.billing.proration import Carried, first_carried, litres_of, parts_of
 from portal.metering.calendar import midnight
 from rates.book import PriceRequest
 from rates.errors import InputError
+from rates.winter import average_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,6 +95,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class NewWinter:
+    """A winter average that was made for this bill and is kept with it. basis: its months, as JSON."""
+
+    service_point: int
+    start: date
+    units: Fraction
+    basis: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EarlierBill:
     """A bill that rested on an estimate, now that its boundaries are known: it is worked out again and made up for.
 
@@ -121,6 +132,7 @@ class AccountFacts:
     waiting: tuple[Waiting, ...] = ()
     earlier: tuple[EarlierBill, ...] = ()
     findings: tuple[Finding, ...] = ()
+    new_winters: tuple[NewWinter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +193,7 @@ class CalculatedBill:
     segments: tuple[Segment, ...]
     lines: tuple[BilledLine, ...]
     findings: tuple[Finding, ...]
+    new_winters: tuple[NewWinter, ...] = ()
 
     @property
     def charges_cents(self) -> int:
@@ -237,7 +250,12 @@ def calculate(facts: AccountFacts, shelf: Shelf) -> CalculatedBill:
         for charge in facts.waiting
     ]
     return CalculatedBill(
-        facts.account, facts.period, now.segments, (*now.lines, *lines, *charged), (*findings, *now.findings)
+        facts.account,
+        facts.period,
+        now.segments,
+        (*now.lines, *lines, *charged),
+        (*findings, *now.findings),
+        facts.new_winters,
     )
 
 
@@ -283,7 +301,7 @@ def _segment(
     volume = sum((_litres(part, dial.last.count - dial.first.count) for part, dial in dials), Fraction(0))
     units, rest = before.add(volume, quantity)
     carried[terms.service_point] = rest
-    inputs = _inputs(terms, point, chosen, first)
+    inputs = _inputs(terms, point, chosen, first, period.last_day)
     full_days = book.policies(period.start).proration.full_days(period.days, nominal_days)
     request = PriceRequest(
         rate_class=terms.rate_class,
@@ -317,19 +335,17 @@ def _segment(
     return segment, priced.lines
 
 
-def _inputs(terms: Terms, point: PointFacts, chosen: ShelfBook, on: date) -> dict[str, Any]:
-    """Return the agreement's inputs, and the winter average that holds on a day where the class asks for one."""
+def _inputs(terms: Terms, point: PointFacts, chosen: ShelfBook, part: date, last_day: date) -> dict[str, Any]:
+    """Return the agreement's inputs, and where the class asks for one the winter average of a bill with a last day."""
     inputs = dict(terms.inputs)
     inputs.pop("metered", None)
-    if "winter_average" not in inputs and chosen.book.winter_rule(terms.rate_class, on) is not None:
-        known = [(start, units) for start, units in point.winters if start <= on]
-        if known and (on - known[-1][0]).days < _WINTER_HOLDS_DAYS:
-            inputs["winter_average"] = known[-1][1]
+    rule = chosen.book.winter_rule(terms.rate_class, part)
+    if rule is not None and "winter_average" not in inputs:
+        earliest = average_start(rule, last_day)
+        known = [units for start, units in point.winters if earliest <= start <= last_day]
+        if known:
+            inputs["winter_average"] = known[-1]
     return inputs
-
-
-_WINTER_HOLDS_DAYS = 400
-"""A year, and the length of a period more: a new average comes with a bill, not with a date."""
 
 
 def _dials(parts: Iterable[MeteredPart], start: datetime, end: datetime) -> Iterable[tuple[MeteredPart, Dial]]:

@@ -249,7 +249,8 @@ class Bill(PublicIdModel):
             models.CheckConstraint(name="billing_bill_span", condition=Q(period_end__gt=F("period_start"))),
             models.CheckConstraint(
                 name="billing_bill_issued",
-                condition=~Q(state="issued") | Q(number__isnull=False, entry__isnull=False, issued_at__isnull=False),
+                condition=~Q(state="issued")
+                | Q(number__isnull=False, issued_at__isnull=False) & (Q(entry__isnull=False) | Q(charges_cents=0)),
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""Periods of a cycle, in days of the utility's calendar: half-open, so that one period's end is the next one's start."""
+"""Periods of a cycle, in days of the utility's calendar: half-open, one period's end is the next one's start."""
 
 from __future__ import annotations
 

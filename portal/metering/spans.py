@@ -54,7 +54,7 @@ class BoundaryCount:
 class MeteredPart:
     """One counter of one installation between the first and the last moment that is known of it.
 
-    register     the definition that speaks for the counter.
+    register     the definition that speaks for the counter; modulus: where it rolls over.
     start, end   when the meter hung there, within the edges asked for; the counts may reach less far.
     counts       at every edge inside, at the start and end of its time there, and at the first and last known moment;
                  none at all for a meter that hung there and was not heard of.
@@ -66,6 +66,7 @@ class MeteredPart:
     start: datetime
     end: datetime
     counts: tuple[BoundaryCount, ...]
+    modulus: int | None = None
 
     def at(self, moment: datetime) -> BoundaryCount | None:
         """Return the count at a moment that was asked for, None when it is not known."""
@@ -94,9 +95,9 @@ def metered_at(
     points = _points(jobs)
     result: dict[int, list[MeteredPart]] = {point: [] for point in edges}
     for (one, counter), chosen in zip(jobs, points, strict=True):
-        counts = tuple(_counts(one.moments, chosen, _modulus(counter), slack))
-        row, register = one.row, counter[0]
-        part = MeteredPart(row.service_point_id, row.pk, register, one.moments[0], one.moments[-1], counts)
+        row, register, modulus = one.row, counter[0], _modulus(counter)
+        counts = tuple(_counts(one.moments, chosen, modulus, slack))
+        part = MeteredPart(row.service_point_id, row.pk, register, one.moments[0], one.moments[-1], counts, modulus)
         result[row.service_point_id].append(part)
     return result
 

@@ -1,0 +1,281 @@
+"""Gathers the facts that bills follow from, for many accounts at once: a number of queries that does not grow.
+
+Nothing is written here. A bill whose facts have a gap gets a finding that says which, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from django.db.models import Q, Sum
+
+from domain.reading import ReadQuality
+from portal.billing.boundaries import Known, KnownDial, complete
+from portal.billing.calculation import AccountFacts, EarlierBill, Finding, PointFacts, Terms, Waiting
+from portal.billing.models import Bill, BilledDial, BillLine, BillSegment, Charge, ServiceAgreement
+from portal.billing.periods import Period, nominal_days
+from portal.billing.proration import Carried, parts_of
+from portal.billing.winter import Winters, made, missing, standing
+from portal.core.services import utility_zone
+from portal.metering.calendar import midnight
+from portal.metering.spans import metered_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import date, datetime
+    from zoneinfo import ZoneInfo
+
+    from portal.billing.models import Cycle
+    from portal.billing.shelf import Shelf
+    from portal.metering.spans import MeteredPart
+
+
+def estimated(part: MeteredPart, at: datetime) -> int | None:
+    """Return what a counter is likely to have shown at a moment, by its own profile; None when nobody can tell."""
+    return None
+
+
+_LOOK_BACK = timedelta(days=800)
+_EARLIER_AT_MOST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A bill that is wanted: for which account and days, and up to which day waiting charges go on it."""
+
+    account: int
+    period: Period
+    cycle: Cycle
+    charges_through: date
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A bill before the one that is wanted."""
+
+    pk: int
+    public_id: str
+    number: str
+    period: Period
+    state: str
+    estimated: bool
+    made_up: frozenset[str]
+
+
+def gather(wants: Sequence[Want], shelf: Shelf, *, without: Collection[int] = ()) -> dict[int, AccountFacts]:
+    """Return the facts by account (one bill wanted of each).
+
+    without  bills (row ids) that are to be replaced: nothing is carried on from them, and their charges wait again.
+    """
+    zone = utility_zone()
+    terms = _terms(wants)
+    before = _bills_before(wants, without)
+    chains = {want.account: _estimated_before(want, before[want.account]) for want in wants}
+    plans = [_Plan(want, chains[want.account], terms[want.account], shelf, zone) for want in wants]
+    parts = metered_at(_edges(plans))
+    chains_now = {plan.want.account: plan.chain if plan.can_make_up(parts) else [] for plan in plans}
+    plans = [_Plan(want, chains_now[want.account], terms[want.account], shelf, zone) for want in wants]
+    known = _known_before(plans, without)
+    winters = standing([want.account for want in wants])
+    new_winters = made(missing({want.account: (want.period, terms[want.account]) for want in wants}, shelf, winters))
+    for key, winter in new_winters.items():
+        winters[key] = (*winters.get(key, ()), (winter.start, winter.units))
+    waiting = _waiting(wants, without)
+    made_of = _made_of([bill for bills in chains_now.values() for bill in bills])
+    result = {}
+    for plan in plans:
+        account = plan.want.account
+        points, findings = _points(plan, parts, known, winters)
+        result[account] = AccountFacts(
+            account=account,
+            period=plan.want.period,
+            nominal_days=nominal_days(plan.want.cycle, plan.want.period.end),
+            zone=zone,
+            terms=tuple(terms[account]),
+            points=points,
+            waiting=tuple(waiting[account]),
+            earlier=tuple(made_of(bill, nominal_days(plan.want.cycle, bill.period.end)) for bill in plan.chain),
+            findings=(*_still_open(before[account], plan.want.period), *findings),
+            new_winters=tuple(winter for (owner, _), winter in new_winters.items() if owner == account),
+        )
+    return result
+
+
+class _Plan:
+    """What has to be known for one wanted bill: from which day on, and at which moments of its service points."""
+
+    def __init__(
+        self, want: Want, chain: Sequence[_Before], terms: Sequence[Terms], shelf: Shelf, zone: ZoneInfo
+    ) -> None:
+        self.want, self.chain, self.zone = want, chain, zone
+        periods = [*(bill.period for bill in chain), want.period]
+        days: dict[int, set[date]] = defaultdict(set)
+        for row in terms:
+            for period in periods:
+                start, end = max(row.start, period.start), min(row.end or period.end, period.end)
+                if row.metered and start < end:
+                    days[row.service_point].update(
+                        day for part in parts_of(start, end, shelf.changes(start, end)) for day in part
+                    )
+        self.days = {point: sorted(found) for point, found in days.items()}
+        self.moments = {point: [midnight(day, zone) for day in found] for point, found in self.days.items()}
+
+    def can_make_up(self, parts: dict[int, list[MeteredPart]]) -> bool:
+        """Tell whether the boundary at which the estimated bills end is known by now."""
+        start = midnight(self.want.period.start, self.zone)
+        counts = [
+            part.at(start)
+            for point, days in self.days.items()
+            for part in parts[point]
+            if self.want.period.start in days and part.start < start < part.end
+        ]
+        return all(count is not None and count.quality != ReadQuality.ESTIMATED for count in counts)
+
+
+def _edges(plans: Sequence[_Plan]) -> dict[int, list[datetime]]:
+    edges: dict[int, set[datetime]] = defaultdict(set)
+    for plan in plans:
+        for point, moments in plan.moments.items():
+            edges[point].update(moments)
+    return {point: sorted(moments) for point, moments in edges.items()}
+
+
+def _points(
+    plan: _Plan, parts: dict[int, list[MeteredPart]], known: dict[tuple[int, date], Known], winters: Winters
+) -> tuple[dict[int, PointFacts], list[Finding]]:
+    points, findings = dict[int, PointFacts](), list[Finding]()
+    for point, moments in plan.moments.items():
+        before = known.get((point, plan.days[point][0]))
+        whole, seen = complete(parts[point], moments, before, estimated)
+        findings += seen
+        carried = None if before is None else Carried(before.litres)
+        points[point] = PointFacts(tuple(whole), carried, winters.get((plan.want.account, point), ()))
+    return points, findings
+
+
+def _terms(wants: Sequence[Want]) -> dict[int, list[Terms]]:
+    result: dict[int, list[Terms]] = {want.account: [] for want in wants}
+    if not wants:
+        return result
+    rows = ServiceAgreement.objects.filter(account__in=result, start__lt=max(want.period.end for want in wants))
+    rows = rows.filter(Q(end__isnull=True) | Q(end__gt=min(want.period.start for want in wants) - _LOOK_BACK))
+    for row in rows.order_by("service_point", "start"):
+        result[row.account_id].append(
+            Terms(
+                row.pk,
+                row.service_point_id,
+                row.rate_class,
+                row.start,
+                row.end,
+                tuple(row.services),
+                row.inputs,
+            )
+        )
+    return result
+
+
+def _bills_before(wants: Sequence[Want], without: Collection[int]) -> dict[int, list[_Before]]:
+    result: dict[int, list[_Before]] = {want.account: [] for want in wants}
+    starts = {want.account: want.period.start for want in wants}
+    if not wants:
+        return result
+    rows = (
+        Bill.objects.filter(account__in=result, period_end__in=set(starts.values()))
+        | Bill.objects.filter(account__in=result, estimated=True, period_end__gt=min(starts.values()) - _LOOK_BACK)
+    ).exclude(state=Bill.State.CANCELLED)
+    columns = ("pk", "public_id", "number", "account", "period_start", "period_end", "state", "estimated", "findings")
+    for pk, public_id, number, account, start, end, state, estimated, findings in rows.order_by(
+        "period_end"
+    ).values_list(*columns):
+        if end <= starts[account] and pk not in without:
+            made_up = frozenset(found["detail"]["bill"] for found in findings if found["code"] == "true-up")
+            period = Period(start, end)
+            result[account].append(_Before(pk, public_id, number or "", period, state, estimated, made_up))
+    return result
+
+
+def _estimated_before(want: Want, bills: Sequence[_Before]) -> list[_Before]:
+    """Return the estimated bills that lead up to the wanted one without a gap, oldest first."""
+    chain, end, made_up = list[_Before](), want.period.start, set[str]()
+    for bill in reversed(bills):
+        if bill.period.end != end or not bill.estimated or len(chain) == _EARLIER_AT_MOST:
+            break
+        if bill.public_id in made_up:
+            break
+        made_up |= bill.made_up
+        chain.append(bill)
+        end = bill.period.start
+    return chain[::-1]
+
+
+def _known_before(plans: Sequence[_Plan], without: Collection[int]) -> dict[tuple[int, date], Known]:
+    """Return where the bills before ended, by service point and day: whoever had the account then."""
+    wanted = {(point, days[0]) for plan in plans for point, days in plan.days.items()}
+    if not wanted:
+        return {}
+    rows = (
+        BillSegment.objects.filter(
+            agreement__service_point__in={point for point, _ in wanted}, end__in={day for _, day in wanted}
+        )
+        .exclude(bill__state=Bill.State.CANCELLED)
+        .exclude(bill__in=without)
+        .values_list("pk", "agreement__service_point", "end", "remainder")
+    )
+    found = {pk: (point, end, remainder) for pk, point, end, remainder in rows if (point, end) in wanted}
+    dials: dict[int, dict[int, KnownDial]] = defaultdict(dict)
+    columns = ("segment", "register", "last_shown", "last_quality", "last_interpolated", "last_us")
+    for segment, register, shown, quality, interpolated, us in BilledDial.objects.filter(segment__in=found).values_list(
+        *columns
+    ):
+        dials[segment][register] = KnownDial(shown, ReadQuality(quality), interpolated, tuple(us))
+    return {(point, end): Known(Fraction(rest), dials[pk]) for pk, (point, end, rest) in found.items()}
+
+
+def _waiting(wants: Sequence[Want], without: Collection[int]) -> dict[int, list[Waiting]]:
+    through = {want.account: want.charges_through for want in wants}
+    result: dict[int, list[Waiting]] = {account: [] for account in through}
+    rows = Charge.objects.filter(account__in=through, waived_at__isnull=True)
+    rows = rows.filter(Q(line__isnull=True) | Q(line__bill__in=without)) if without else rows.filter(line__isnull=True)
+    for row in rows.order_by("on", "pk"):
+        if row.on <= through[row.account_id]:
+            result[row.account_id].append(
+                Waiting(row.pk, row.kind, row.service, row.code, row.label, row.amount_cents, row.detail)
+            )
+    return result
+
+
+def _made_of(bills: Sequence[_Before]) -> Callable[[_Before, int], EarlierBill]:
+    """Return what turns an estimated bill into what it has to be compared with."""
+    cents: dict[int, dict[str, int]] = defaultdict(dict)
+    units: dict[int, dict[int, int]] = defaultdict(dict)
+    ids = [bill.pk for bill in bills]
+    if ids:
+        lines = BillLine.objects.filter(bill__in=ids, segment__isnull=False)
+        for bill, service, total in lines.values_list("bill", "service").annotate(total=Sum("amount_cents")).order_by():
+            cents[bill][service] = total
+        segments = BillSegment.objects.filter(bill__in=ids)
+        for bill, point, total in (
+            segments.values_list("bill", "agreement__service_point").annotate(total=Sum("units")).order_by()
+        ):
+            units[bill][point] = total
+
+    def compared(bill: _Before, nominal: int) -> EarlierBill:
+        return EarlierBill(bill.public_id, bill.number, bill.period, nominal, cents[bill.pk], units[bill.pk])
+
+    return compared
+
+
+def _still_open(bills: Sequence[_Before], period: Period) -> list[Finding]:
+    return [
+        Finding(
+            "earlier-bill-open",
+            "hold",
+            {"bill": bill.public_id, "text": "the bill before this one is not issued; issue it, then calculate again"},
+        )
+        for bill in bills
+        if bill.period.end == period.start and bill.state in (Bill.State.DRAFT, Bill.State.HELD)
+    ]

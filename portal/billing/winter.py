@@ -1,0 +1,98 @@
+"""Winter averages: made from the bills of the winter months, kept as rows, in force until the next winter's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from django.db.models import Sum
+
+from portal.billing.calculation import NewWinter
+from portal.billing.models import Bill, BillSegment, WinterAverageOf
+from rates.errors import InputError
+from rates.winter import MonthUse, WinterRule, average_start, winter_average
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import date
+
+    from portal.billing.calculation import Terms
+    from portal.billing.periods import Period
+    from portal.billing.shelf import Shelf
+
+Key = tuple[int, int]
+"""Account and service point."""
+
+Winters = dict[Key, tuple[tuple["date", Fraction], ...]]
+"""From when, and how many units for a full period, in order."""
+
+_YEAR = timedelta(days=366)
+
+
+def standing(accounts: Collection[int]) -> Winters:
+    """Return the winter averages of accounts (row ids)."""
+    found: dict[Key, list[tuple[date, Fraction]]] = defaultdict(list)
+    rows = WinterAverageOf.objects.filter(account__in=accounts).order_by("start")
+    for account, point, start, units in rows.values_list("account", "service_point", "start", "units"):
+        found[account, point].append((start, Fraction(units)))
+    return {key: tuple(values) for key, values in found.items()}
+
+
+def missing(
+    wanted: Mapping[int, tuple[Period, Sequence[Terms]]], shelf: Shelf, known: Winters
+) -> dict[Key, tuple[date, WinterRule]]:
+    """Return which averages have to be made for bills (period and terms by account): from which day, by which rule."""
+    result = {}
+    for account, (period, terms) in wanted.items():
+        for row in terms:
+            if row.start >= period.end or (row.end is not None and row.end <= period.start):
+                continue
+            try:
+                rule = shelf.on(period.start).book.winter_rule(row.rate_class, period.start)
+            except InputError:
+                continue  # the calculation says so
+            if rule is None:
+                continue
+            start, key = average_start(rule, period.last_day), (account, row.service_point)
+            if not any(since >= start for since, _ in known.get(key, ())):
+                result[key] = start, rule
+    return result
+
+
+def made(keys: Mapping[Key, tuple[date, WinterRule]]) -> dict[Key, NewWinter]:
+    """Return the averages that the bills of the winter before give; nothing where the rule's default holds."""
+    if not keys:
+        return {}
+    starts = [start for start, _ in keys.values()]
+    rows = (
+        BillSegment.objects.filter(
+            bill__account__in={account for account, _ in keys},
+            bill__period_end__gt=min(starts) - _YEAR,
+            bill__period_end__lte=max(starts) + _YEAR,
+        )
+        .exclude(bill__state=Bill.State.CANCELLED)
+        .values_list(
+            "bill__account", "agreement__service_point", "bill__public_id", "bill__period_start", "bill__period_end"
+        )
+        .annotate(total=Sum("units"))
+        .order_by("bill__period_end")
+    )
+    uses: dict[Key, list[tuple[MonthUse, str]]] = defaultdict(list)
+    for account, point, bill, first, end, units in rows:
+        start, _ = keys.get((account, point), (None, None))
+        if start is not None and start - _YEAR < end <= start + timedelta(days=1):
+            uses[account, point].append((MonthUse(first, end, units), bill))
+    result = {}
+    for key, of_key in uses.items():
+        start, rule = keys[key]
+        average = winter_average(rule, [use for use, _ in of_key])
+        if average.basis and average.units is not None:
+            bills = dict(of_key)
+            basis = tuple(
+                {"bill": bills[use], "start": use.start.isoformat(), "end": use.end.isoformat(), "units": use.units}
+                for use in average.basis
+            )
+            result[key] = NewWinter(key[1], start, average.units, basis)
+    return result
