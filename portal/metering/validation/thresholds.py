@@ -34,6 +34,7 @@ class Thresholds:
 
     gap_days            days in a row without any read inside a period; the register keeps the volume, so it is noted.
     boundary_gap_days   days between the two reads around a boundary: longer, and the split by time decides the bill.
+    boundary_gap_days_by_hand  the same for a meter that people read: once a month, and a little.
     spike_factor        of the highest day in a period over the mean day of the 91 days before it.
     spike_l             a spike is at least so much: a pool or a burst pipe, not a weekend with guests.
     flow_max_l_per_min  of a meter whose size nobody wrote down: what a 2-inch meter passes.
@@ -53,6 +54,7 @@ class Thresholds:
 
     gap_days: int = 3
     boundary_gap_days: int = 3
+    boundary_gap_days_by_hand: int = 45
     spike_factor: int = 10
     spike_l: int = 4_000
     flow_max_l_per_min: int = FLOW_MAX_L_PER_MIN["2"]
