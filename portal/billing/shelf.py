@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from portal.billing.models import RateBook
 from rates.errors import InputError
+from rates.loading import load_book
 
 if TYPE_CHECKING:
     from rates.book import Book
@@ -53,3 +56,18 @@ class Shelf:
         except InputError:
             return True
         return today is not before or day in today.book.changes(day - timedelta(days=1), day + timedelta(days=1))
+
+
+def standing_shelf() -> Shelf:
+    """Return the books that were approved and not withdrawn, the later one with precedence."""
+    rows = RateBook.objects.filter(approved_at__isnull=False, withdrawn_at__isnull=True)
+    columns = ("pk", "digest", "effective_from", "effective_to")
+    found = rows.order_by("effective_from", "approved_at", "pk").values_list(*columns)
+    return Shelf(tuple(ShelfBook(pk, _loaded(pk, digest), start, end) for pk, digest, start, end in found))
+
+
+@functools.lru_cache(maxsize=64)
+def _loaded(rate_book: int, digest: str) -> Book:
+    """Return a book, read once: its text never changes (the digest is part of the key)."""
+    row = RateBook.objects.get(pk=rate_book, digest=digest)
+    return load_book(row.text, name=row.name)
