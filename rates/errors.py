@@ -2,6 +2,7 @@
 
 RatesError                 exit 3, permanent
   RateFileError(faults)    a rate file that cannot be used; every fault with its line
+  FilesRefused(faults)     several checked files, with the faults of each
   InputError               a quote asked for a class, a date or an input that the file does not know, or left one out
 """
 
@@ -47,6 +48,26 @@ class RateFileError(RatesError):
         """Return the error with its faults, each with line, column, place and message."""
         rows = [{"line": f.line, "column": f.column, "where": f.where, "message": f.message} for f in self.faults]
         return {**super().as_json(), "file": self.name, "faults": rows}
+
+
+class FilesRefused(RatesError):
+    """Some of the files that were checked have faults: (file, fault) in the order of the files and their lines."""
+
+    def __init__(self, faults: Sequence[tuple[str, Fault]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(_placed(file, fault) for file, fault in self.faults))
+
+    def as_json(self) -> dict[str, object]:
+        """Return the error with its faults, each with file, line, column, place and message."""
+        rows = [
+            {"file": file, "line": f.line, "column": f.column, "where": f.where, "message": f.message}
+            for file, f in self.faults
+        ]
+        return {**super().as_json(), "faults": rows}
+
+
+def _placed(file: str, fault: Fault) -> str:
+    return f"{file}:{fault.line}:{fault.column}: {fault.where + ': ' if fault.where else ''}{fault.message}"
 
 
 class InputError(RatesError):

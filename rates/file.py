@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,21 @@ class FileBook:
         scale = self._quantity.scale
         return self._quantity.unit.value if scale == 0 else f"{10**scale:g} {self._quantity.unit.value}"
 
+    def with_lines_on(self, names: frozenset[str]) -> FileBook:
+        """Return the book with lines in force that are off in the file (`service.code`), to see what they would do."""
+        other = copy(self)
+        known = {
+            _name(charge) for entry in self.dated for found in entry.classes.values() for charge, _ in found.charges
+        }
+        if unknown := names - known:
+            raise InputError(f"line {min(unknown)!r} is not in {self.name}; it has: {', '.join(sorted(known))}")
+        other.dated = tuple(
+            replace(entry, classes={name: _turned_on(found, names) for name, found in entry.classes.items()})
+            for entry in self.dated
+        )
+        other._edges = other._dated_edges()
+        return other
+
     def units_of(self, volume: Fraction, unit: Unit) -> Fraction:
         """Return a volume in billed units: as the file counts them (748 gal for a ccf), or else exact."""
         if unit in self.conversions:
@@ -235,6 +251,15 @@ class FileBook:
                     if not charge.off:
                         edges |= {day for day in (charge.start, charge.end) if day is not None}
         return frozenset(edges)
+
+
+def _name(charge: Charge) -> str:
+    return f"{charge.service}.{charge.code}"
+
+
+def _turned_on(found: RateClass, names: frozenset[str]) -> RateClass:
+    charges = tuple((replace(c, off=False) if _name(c) in names else c, how) for c, how in found.charges)
+    return replace(found, charges=charges)
 
 
 def _meets(charge: Charge, values: Mapping[str, object], seasons: frozenset[str], month: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +11,8 @@ from rates.book import InputSpec
 from rates.errors import InputError
 
 YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+# A decimal or a fraction; an exponent of two digits at most, so that a number cannot fill the memory.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60}|/[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 NUMERIC = frozenset({"number", "whole", "volume"})
 
 
@@ -58,9 +61,9 @@ def exact(given: object) -> Fraction | None:
         return None
     if isinstance(given, Fraction):
         return given
-    if isinstance(given, (int, Decimal, str)) and len(str(given)) <= 100:
+    if isinstance(given, (int, Decimal, str)) and _NUMBER.fullmatch(text := str(given).strip()):
         try:
-            return Fraction(given)
-        except (ValueError, ZeroDivisionError, OverflowError):
+            return Fraction(text)
+        except (ValueError, ZeroDivisionError):
             return None
     return None
