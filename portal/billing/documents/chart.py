@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SLOTS = 13
 WIDTH, HEIGHT = 640, 220
-_LEFT, _TOP, _FLOOR = 58, 22, 178
+_LEFT, _TOP, _FLOOR = 66, 24, 176
 _GAP_SHARE = 0.28
 
 
@@ -75,11 +75,12 @@ def bars(facts: BillFacts) -> tuple[tuple[Bar, ...], tuple[Tick, ...]]:
                 middle=round(x + width / 2, 1),
             )
         )
-    lines = [
-        Tick(figures.amount(value), round(float(value / top), 4), round(_FLOOR - float(value / top) * (_FLOOR - _TOP), 1))
-        for value in (step * n for n in range(int(top / step) + 1))
-    ]  # fmt: skip
-    return tuple(found), tuple(lines)
+    return tuple(found), tuple(_tick(step * n, top) for n in range(int(top / step) + 1))
+
+
+def _tick(value: Fraction, top: Fraction) -> Tick:
+    share = float(value / top)
+    return Tick(figures.amount(value), round(share, 4), round(_FLOOR - share * (_FLOOR - _TOP), 1))
 
 
 def scale(most: Fraction) -> tuple[Fraction, Fraction]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portal.billing.documents.facts import BillFacts
+    from portal.billing.documents.words import BillWords
 
 TEMPLATE = Path(__file__).with_name("bill.typ")
 FONTS = (
@@ -39,7 +40,7 @@ def _compiler() -> Any:
 
 def render_pdf(facts: BillFacts, language: str) -> bytes:
     """Return one bill as PDF/UA-1 in a language; the same facts give the same bytes."""
-    return _compiled([words_of(facts, language).as_json()], facts, pdf_standards=["ua-1"])
+    return _compiled([words_of(facts, language)], facts, pdf_standards=["ua-1"])
 
 
 def render_print(bills: Sequence[tuple[BillFacts, str]]) -> bytes:
@@ -47,7 +48,7 @@ def render_print(bills: Sequence[tuple[BillFacts, str]]) -> bytes:
 
     It is not tagged: nobody reads it but the printer, and tags would double its size.
     """
-    words = [words_of(facts, language).as_json() for facts, language in bills]
+    words = [words_of(facts, language) for facts, language in bills]
     return _compiled(words, bills[0][0], duplex=True, pdf_tags=False)
 
 
@@ -58,11 +59,16 @@ def page_count(pdf: bytes) -> int:
     return int(found[1])
 
 
-def _compiled(words: list[dict[str, Any]], facts: BillFacts, *, duplex: bool = False, **options: Any) -> bytes:
+def _compiled(words: Sequence[BillWords], facts: BillFacts, *, duplex: bool = False, **options: Any) -> bytes:
     made: bytes = _compiler().compile(
         format="pdf",
-        sys_inputs={"bills": json.dumps(words), "duplex": "yes" if duplex else "no"},
+        sys_inputs={"bills": json.dumps(words, default=_fields), "duplex": "yes" if duplex else "no"},
         timestamp=int(datetime.combine(facts.bill_date, time(), UTC).timestamp()),
         **options,
     )
     return made
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass for json: `dataclasses.asdict` copies every value, at a third of the time."""
+    return {name: getattr(value, name) for name in value.__slots__}

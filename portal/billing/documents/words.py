@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.billing.documents import figures
-from portal.billing.documents.chart import HEIGHT, WIDTH, Bar, Tick, bars
+from portal.billing.documents.chart import Bar, Tick, bars
 from portal.billing.documents.dials import DialRow, dial_notes, dial_rows
 from portal.billing.documents.lines import SectionWords, in_language, price_basis, sections
 from portal.billing.documents.use import ComparedRow, PeriodRow, chart_text, compared, comparison_sentence, period_rows
@@ -80,10 +80,6 @@ class BillWords:
     stub: tuple[Pair, ...]
     remit_to: tuple[str, ...]
     labels: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for the PDF's template."""
-        return {**asdict(self), "chart_width": WIDTH, "chart_height": HEIGHT}
 
 
 def words_of(facts: BillFacts, language: str) -> BillWords:
@@ -329,7 +325,8 @@ def _contact(facts: BillFacts) -> tuple[Pair, ...]:
 
 
 def _stub(facts: BillFacts) -> tuple[Pair, ...]:
-    if facts.due_cents <= 0 or not facts.utility.postal_address:
+    """Return what is sent back with a check: only for a bill that stands, and where there is an address for it."""
+    if facts.due_cents <= 0 or not facts.utility.postal_address or facts.state != "issued":
         return ()
     pairs = [
         Pair(_("Account number"), facts.account_number),
