@@ -46,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
     if places:
         return redirect("resident:usage", public_id=places[0].public_id)
     if user.is_staff:
-        return redirect("staff:collectors")
+        return redirect("staff:accounts")
     return render(request, "resident/no_place.html")
 
 

@@ -57,6 +57,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         in_place("group of staff pages", "Customers"),
         (
+            Entry("accounts", gettext_lazy("Accounts"), "staff:accounts"),
             Entry("places", gettext_lazy("Places")),
             Entry("leaks", gettext_lazy("Leaks")),
         ),
@@ -66,6 +67,16 @@ GROUPS: tuple[Group, ...] = (
         (
             Entry("meters", gettext_lazy("Meters")),
             Entry("events", gettext_lazy("Events")),
+        ),
+    ),
+    Group(
+        in_place("group of staff pages", "Billing"),
+        (
+            Entry("bills", gettext_lazy("Bills"), "staff:bills"),
+            Entry("held", gettext_lazy("Held bills"), "staff:held"),
+            Entry("runs", gettext_lazy("Runs"), "staff:runs"),
+            Entry("rates", gettext_lazy("Rates"), "staff:rates"),
+            Entry("cycles", gettext_lazy("Cycles and routes"), "staff:cycles"),
         ),
     ),
     Group(

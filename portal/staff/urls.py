@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.staff import views
+from portal.staff import accounts, bills, rates, runs, views
 from portal.staff.foreign import foreign
 from portal.staff.letters import refused
 
 app_name = "staff"
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", views.listing, name="collectors"),
+    path("", accounts.search, name="accounts"),
+    path("accounts/<slug:public_id>/", accounts.account, name="account"),
+    path("accounts/<slug:public_id>/delivery/", accounts.delivery, name="account-delivery"),
+    path("accounts/<slug:public_id>/final/", accounts.final, name="account-final"),
+    path("accounts/<slug:public_id>/next-bill/", accounts.next_bill, name="account-preview"),
+    path("agreements/<slug:public_id>/", accounts.agreement, name="agreement"),
+    path("bills/", bills.bills, name="bills"),
+    path("bills/held/", bills.held, name="held"),
+    path("bills/<slug:public_id>/", bills.bill, name="bill"),
+    path("bills/<slug:public_id>/lines/<int:position>/", bills.line, name="bill-line"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<slug:public_id>/", runs.run, name="run"),
+    path("cycles/", runs.cycles, name="cycles"),
+    path("rates/", rates.rates, name="rates"),
+    path("rates/new/", rates.upload, name="rate-upload"),
+    path("rates/compare/", rates.compare, name="rate-compare"),
+    path("rates/<slug:public_id>/", rates.rate_book, name="rate-book"),
     path("places/<slug:public_id>/usage/", views.look, name="look"),
     path("refused/", refused, name="refused"),
     path("foreign/", foreign, name="foreign"),

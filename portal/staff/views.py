@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_required
@@ -36,6 +37,33 @@ def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
     return never_cache(login_required(guarded))
 
 
+def page(
+    request: HttpRequest, template: str, name: str, context: dict[str, Any] | None = None, *, status: int = 200
+) -> HttpResponse:
+    """Return a staff page; `name` is its entry in the navigation."""
+    return render(request, template, {"name": name, "staff_page": True, **(context or {})}, status=status)
+
+
+def actor_of(request: HttpRequest) -> User:
+    """Return who asks, as a user of ours."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def page_number(request: HttpRequest) -> int:
+    """Return the page of a list that is asked for, 1 when it is nonsense."""
+    number = request.GET.get("page", "1")
+    return min(int(number), PAGES_MAX) if number.isdecimal() and len(number) < 7 and int(number) else 1
+
+
+def day_of(text: str) -> date:
+    """Return the day that was typed; raises Refused(`day`)."""
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise Refused("day", _("Write the day as year-month-day, such as 2026-06-17.")) from None
+
+
 @require_GET
 @staff_only
 def listing(request: HttpRequest, name: str = "collectors") -> HttpResponse:
@@ -43,12 +71,8 @@ def listing(request: HttpRequest, name: str = "collectors") -> HttpResponse:
     if name not in LISTS:
         raise Http404
     search = request.GET.get("q", "").strip()[:80]
-    number = request.GET.get("page", "1")
-    page = min(int(number), PAGES_MAX) if number.isdecimal() and len(number) < 7 and int(number) else 1
-    return render(
-        request,
-        "staff/list.html",
-        {"listing": LISTS[name](search, page), "name": name, "search": search, "staff_page": True},
+    return page(
+        request, "staff/list.html", name, {"listing": LISTS[name](search, page_number(request)), "search": search}
     )
 
 
