@@ -35,8 +35,14 @@ def price(text: str) -> str:
 
 
 def amount(value: Fraction | int | str, places: int | None = None) -> str:
-    """Return a number with thousands set apart; with `places`, rounded half up to so many decimals."""
-    number = _decimal(Fraction(value))
+    """Return a number with thousands set apart; with `places`, rounded half up to so many decimals.
+
+    Without, it is exact when three decimals can say it; the shares that proration makes are rounded to two.
+    """
+    exact = Fraction(value)
+    if places is None and (exact * 1000).denominator != 1:
+        places = 2
+    number = _decimal(exact)
     if places is not None:
         number = number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
     return f"{number:,f}".replace("-", MINUS)

@@ -85,7 +85,9 @@ def _calculation(line: LineFacts, segment: SegmentFacts | None) -> str:
         return ""
     price, quantity = figures.price(line.price), Fraction(line.quantity)
     if segment is None or not _by_volume(line):
-        return "" if quantity == 1 and not _prorated(line) else f"{figures.amount(quantity)} × {price}"
+        if quantity == 1:
+            return price if _prorated(line) else ""
+        return f"{figures.amount(quantity)} × {price}"
     worth = Fraction(10) ** segment.unit_scale
     per = Fraction(line.per) * worth
     symbol = figures.symbol(segment.unit)
