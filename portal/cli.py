@@ -459,8 +459,9 @@ def _add_groups() -> None:
     """Add the groups that have a file of their own; they use what stands above."""
     from portal.import_cli import import_group
     from portal.ledger_cli import ledger_group
+    from portal.rates_cli import rates_group
 
-    for group in (import_group, ledger_group):
+    for group in (import_group, ledger_group, rates_group):
         portal.add_command(group)
 
 
