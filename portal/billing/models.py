@@ -504,6 +504,29 @@ class BudgetPlan(PublicIdModel):
         return f"{self.amount_cents} a month for {self.account}"
 
 
+class OutageGrace(PublicIdModel):
+    """Days on which people could not pay: no late fee falls due in them, and its clock starts anew when they end.
+
+    start, end  inclusive; end None: it lasts.
+    """
+
+    start = models.DateField()
+    end = models.DateField(null=True)
+    reason = models.CharField(max_length=200)
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        verbose_name = _("outage grace")
+        verbose_name_plural = _("outage graces")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(name="billing_grace_span", condition=Q(end__isnull=True) | Q(end__gte=F("start"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end or '...'}"
+
+
 class PrintBatch(PublicIdModel):
     """Bills on paper of one run, ready for the printer: one PDF and an address file."""
 
