@@ -13,6 +13,7 @@ from django.db import Error as DatabaseFault
 from django.db import connection, transaction
 
 from portal.billing.auditing import audit_nightly
+from portal.billing.nightly import daily_money
 from portal.core.clock import clock, now
 from portal.core.models import DueJob
 from portal.ingest.letters import prune_letters
@@ -43,6 +44,7 @@ JOBS = (
     Job("fold closed days", timedelta(hours=1), fold_closed_days),
     Job("screen recent reads", timedelta(minutes=10), screen_recent),
     Job("prune refused batches", timedelta(days=1), prune_letters),
+    Job("late fees and budget plans", timedelta(days=1), daily_money),
     Job("audit the books", timedelta(days=1), audit_nightly),
 )
 

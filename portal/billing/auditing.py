@@ -27,7 +27,8 @@ CHECKS: Mapping[str, str] = {
     "bill posted under its own key": """
         SELECT b.number, COALESCE(e.key, 'not posted') FROM billing_bill b
         LEFT JOIN ledger_journalentry e ON e.id = b.entry_id
-        WHERE b.issued_at IS NOT NULL AND (e.key IS NULL OR e.key <> 'bill:' || b.public_id)""",
+        WHERE b.issued_at IS NOT NULL
+        AND ((e.key IS NULL AND b.charges_cents <> 0) OR e.key <> 'bill:' || b.public_id)""",
     "entry of a bill has its bill": """
         SELECT e.key, COUNT(b.id) FROM ledger_journalentry e
         LEFT JOIN billing_bill b ON b.entry_id = e.id AND b.issued_at IS NOT NULL
