@@ -90,7 +90,7 @@ def save_draft(
     if standing.exclude(state=Bill.State.CANCELLED).exists():
         raise Refused("billed", _("Some of these days are on a bill already; cancel that one first."))
     on, shelf = bill_date or today(), standing_shelf()
-    facts = gather([Want(account.pk, period, row.cycle, on)], shelf)
+    facts = gather([Want(account.pk, period, row.cycle, on)], shelf, record=True)
     bill = calculate(facts[account.pk], shelf)
     due = {account.pk: due_date(shelf, on)}
     return write_drafts([bill], bill_date=on, due_dates=due, kind=kind, replaces=replaces)[0]
@@ -105,7 +105,7 @@ def recalculate(bill: Bill, *, actor: User | None = None, label: str = "") -> Bi
     shelf, row = standing_shelf(), _billed(bill.account, lock=True)
     want = Want(bill.account_id, Period(bill.period_start, bill.period_end), row.cycle, bill.bill_date)
     Charge.objects.filter(line__bill=bill).update(line=None)
-    facts = gather([want], shelf, without=[bill.pk])
+    facts = gather([want], shelf, without=[bill.pk], record=True)
     done = calculate(facts[bill.account_id], shelf)
     rewrite_draft(bill, done, bill_date=bill.bill_date, due_date=bill.due_date)
     audit("bill.recalculate", actor=actor, label=label, target=bill, detail={"state": bill.state})

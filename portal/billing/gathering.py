@@ -19,10 +19,12 @@ from portal.billing.calculation import AccountFacts, EarlierBill, Finding, Point
 from portal.billing.models import Bill, BilledDial, BillLine, BillSegment, Charge, ServiceAgreement
 from portal.billing.periods import Period, nominal_days
 from portal.billing.proration import Carried, parts_of
+from portal.billing.reading import likely_count, validated, write_estimates
 from portal.billing.winter import Winters, made, missing, standing
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
 from portal.metering.spans import metered_at
+from rates.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -32,12 +34,6 @@ if TYPE_CHECKING:
     from portal.billing.models import Cycle
     from portal.billing.shelf import Shelf
     from portal.metering.spans import MeteredPart
-
-
-def estimated(part: MeteredPart, at: datetime) -> int | None:
-    """Return what a counter is likely to have shown at a moment, by its own profile; None when nobody can tell."""
-    return None
-
 
 _LOOK_BACK = timedelta(days=800)
 _EARLIER_AT_MOST = 24
@@ -66,17 +62,24 @@ class _Before:
     made_up: frozenset[str]
 
 
-def gather(wants: Sequence[Want], shelf: Shelf, *, without: Collection[int] = ()) -> dict[int, AccountFacts]:
+def gather(
+    wants: Sequence[Want], shelf: Shelf, *, without: Collection[int] = (), record: bool = False
+) -> dict[int, AccountFacts]:
     """Return the facts by account (one bill wanted of each).
 
     without  bills (row ids) that are to be replaced: nothing is carried on from them, and their charges wait again.
+    record   estimates and what validation finds are written down; a preview writes nothing.
     """
     zone = utility_zone()
     terms = _terms(wants)
     before = _bills_before(wants, without)
     chains = {want.account: _estimated_before(want, before[want.account]) for want in wants}
     plans = [_Plan(want, chains[want.account], terms[want.account], shelf, zone) for want in wants]
-    parts = metered_at(_edges(plans))
+    edges = _edges(plans)
+    parts = metered_at(edges)
+    if record and (guessed := write_estimates(_ends(plans), parts, _most_estimates(plans, shelf))):
+        parts |= metered_at({point: edges[point] for point in guessed})
+    seen = validated(_places(plans), parts, record=record)
     chains_now = {plan.want.account: plan.chain if plan.can_make_up(parts) else [] for plan in plans}
     plans = [_Plan(want, chains_now[want.account], terms[want.account], shelf, zone) for want in wants]
     known = _known_before(plans, without)
@@ -99,7 +102,7 @@ def gather(wants: Sequence[Want], shelf: Shelf, *, without: Collection[int] = ()
             points=points,
             waiting=tuple(waiting[account]),
             earlier=tuple(made_of(bill, nominal_days(plan.want.cycle, bill.period.end)) for bill in plan.chain),
-            findings=(*_still_open(before[account], plan.want.period), *findings),
+            findings=(*_still_open(before[account], plan.want.period), *seen[account], *findings),
             new_winters=tuple(winter for (owner, _), winter in new_winters.items() if owner == account),
         )
     return result
@@ -144,13 +147,41 @@ def _edges(plans: Sequence[_Plan]) -> dict[int, list[datetime]]:
     return {point: sorted(moments) for point, moments in edges.items()}
 
 
+def _ends(plans: Sequence[_Plan]) -> dict[int, datetime]:
+    """Return by service point the moment at which its bill ends."""
+    return {point: moments[-1] for plan in plans for point, moments in plan.moments.items()}
+
+
+def _most_estimates(plans: Sequence[_Plan], shelf: Shelf) -> dict[int, int]:
+    """Return by service point how many estimates in a row the policies allow."""
+    by_day: dict[date, int] = {}
+    for plan in plans:
+        day = plan.want.period.start
+        if day not in by_day:
+            try:
+                by_day[day] = shelf.on(day).book.policies(day).estimation.max_consecutive
+            except InputError:
+                by_day[day] = 0  # without a book there is no bill, and the calculation says so
+    return {point: by_day[plan.want.period.start] for plan in plans for point in plan.moments}
+
+
+def _places(plans: Sequence[_Plan]) -> dict[tuple[int, int], tuple[datetime, datetime]]:
+    """Return where and from when to when validation looks for each account: the wanted period alone."""
+    return {
+        (plan.want.account, point): (max(moments[0], midnight(plan.want.period.start, plan.zone)), moments[-1])
+        for plan in plans
+        for point, moments in plan.moments.items()
+        if plan.days[point][-1] > plan.want.period.start
+    }
+
+
 def _points(
     plan: _Plan, parts: dict[int, list[MeteredPart]], known: dict[tuple[int, date], Known], winters: Winters
 ) -> tuple[dict[int, PointFacts], list[Finding]]:
     points, findings = dict[int, PointFacts](), list[Finding]()
     for point, moments in plan.moments.items():
         before = known.get((point, plan.days[point][0]))
-        whole, seen = complete(parts[point], moments, before, estimated)
+        whole, seen = complete(parts[point], moments, before, likely_count)
         findings += seen
         carried = None if before is None else Carried(before.litres)
         points[point] = PointFacts(tuple(whole), carried, winters.get((plan.want.account, point), ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ class Shelf:
     """Books in the order in which they take precedence: the last one that holds on a day is used."""
 
     books: tuple[ShelfBook, ...]
+    _changes: dict[tuple[date, date], tuple[date, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, day: date) -> ShelfBook:
         """Return the book of a day; raises InputError when none holds."""
@@ -44,10 +45,13 @@ class Shelf:
 
     def changes(self, after: date, before: date) -> tuple[date, ...]:
         """Return the days strictly between two on which any price changes: another book, or within a book."""
-        days = {day for book in self.books for day in (book.start, book.end) if day is not None}
-        for book in self.books:
-            days.update(day for day in book.book.changes(after, before) if book.holds_on(day))
-        return tuple(sorted(day for day in days if after < day < before and self._differs(day)))
+        if (after, before) not in self._changes:
+            days = {day for book in self.books for day in (book.start, book.end) if day is not None}
+            for book in self.books:
+                days.update(day for day in book.book.changes(after, before) if book.holds_on(day))
+            found = tuple(sorted(day for day in days if after < day < before and self._differs(day)))
+            self._changes[after, before] = found
+        return self._changes[after, before]
 
     def _differs(self, day: date) -> bool:
         """Tell whether a day may be priced in another way than the one before it."""
