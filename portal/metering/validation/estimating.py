@@ -208,5 +208,5 @@ def _mean_of_kind(register: MeterRegister, before: date) -> Fraction | None:
     rows = DailyVolume.objects.filter(
         register__in=kind.values("pk"), day__gte=before - timedelta(days=_KIND_DAYS), day__lt=before, counts__gte=0
     )
-    found = rows.aggregate(counts=Sum("counts"), days=Count("pk"))
+    found = rows.aggregate(counts=Sum("counts"), days=Count("day"))
     return Fraction(int(found["counts"]), found["days"]) if found["days"] else None

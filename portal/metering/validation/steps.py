@@ -36,6 +36,11 @@ class Allowance:
             return ""
         return "jump" if counts > self.step + self.flow * (later[0] - earlier[0]) / _MINUTE_US else ""
 
+    def nearer(self, read: tuple[int, int], one: tuple[int, int], other: tuple[int, int]) -> bool:
+        """Tell whether a read follows from one read and is no farther from it than from the other."""
+        own, others = (abs(rollover_difference(before[1], read[1], self.modulus)) for before in (one, other))
+        return not self.excess(one, read) and own <= others
+
 
 @dataclass(frozen=True, slots=True)
 class OffTrack:
@@ -75,7 +80,7 @@ def off_track(reads: Iterable[tuple[int, int]], allowance: Allowance, trusted: C
             else:
                 good = read
         else:
-            follows = not allowance.excess(strays[-1], read)
+            follows = allowance.nearer(read, strays[-1], good)
             if following < SAME_TRACK and not follows and not allowance.excess(good, read):
                 result.append(_run(strays, good, kind, is_open=False))
                 strays, good = [], read
