@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.billing.agreements import LANGUAGES, Terms, change_agreement, set_delivery
+from portal.billing.bills import preview
 from portal.billing.models import BillingAccount, ServiceAgreement
 from portal.core.clock import now
 from portal.core.errors import Refused
@@ -197,8 +198,6 @@ def final(request: HttpRequest, public_id: str) -> HttpResponse:
 def next_bill(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show what the next bill would be; nothing is written."""
     row = get_object_or_404(Account, public_id=public_id)
-    from portal.billing.bills import preview
-
     context: dict[str, Any] = {"account": row}
     try:
         context |= preview_page(preview(row))

@@ -7,8 +7,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from django.template import TemplateDoesNotExist
-from django.template.loader import get_template
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -20,11 +18,9 @@ from portal.staff.listing import Cell, Listing, day, dollars, money, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from portal.billing.models import Bill
-
-_BILL_TEMPLATE = "billing/bill.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,6 @@ class BillPage:
     charges: str
     before: str
     due: str
-    sheet: dict[str, Any] | None
 
     @property
     def held(self) -> bool:
@@ -66,36 +61,85 @@ def bill_page(bill: Bill) -> BillPage:
         period=period(bill),
         state=bill_state(bill),
         findings=told(bill.findings),
-        lines=lines_listing(lines, lambda line: reverse("staff:bill-line", args=[bill.public_id, line.position])),
+        lines=lines_listing(
+            Charged.of(line, reverse("staff:bill-line", args=[bill.public_id, line.position])) for line in lines
+        ),
         segments=_segments(segments),
         deliveries=_deliveries(bill),
         replaced_by=bill.replaced_by.order_by("pk").first(),
         charges=dollars(bill.charges_cents),
         before=dollars(bill.balance_before_cents),
         due=dollars(bill.due_cents),
-        sheet=_sheet(bill),
     )
 
 
-def _sheet(bill: Bill) -> dict[str, Any] | None:
-    """Return what the bill's own template shows, so that staff see what the customer sees; None without one."""
-    try:
-        get_template(_BILL_TEMPLATE)
-    except TemplateDoesNotExist:
-        return None
-    return None
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """One line, stored or only calculated, with its numbers exact."""
+
+    service: str
+    code: str
+    label: Mapping[str, str]
+    amount_cents: int
+    quantity: Fraction | None = None
+    price: Fraction | None = None
+    per: Fraction = Fraction(1)
+    tier: int | None = None
+    lower: Fraction | None = None
+    upper: Fraction | None = None
+    days: int | None = None
+    full_days: int | None = None
+    version: str = ""
+    href: str = ""
+
+    @classmethod
+    def of(cls, line: BillLine, href: str = "") -> Charged:
+        """Return a stored line."""
+        return cls(
+            service=line.service,
+            code=line.code,
+            label=line.label,
+            amount_cents=line.amount_cents,
+            quantity=_exact(line.quantity),
+            price=_exact(line.price),
+            per=_exact(line.per) or Fraction(1),
+            tier=line.tier,
+            lower=_exact(line.lower),
+            upper=_exact(line.upper),
+            days=line.days,
+            full_days=line.full_days,
+            version=line.version,
+            href=href,
+        )
+
+    @property
+    def reckoned(self) -> str:
+        """How the amount comes about: quantity, price, tier and share of the period."""
+        parts = []
+        if self.price is not None:
+            per = f" / {number(self.per)}" if self.per != 1 else ""
+            parts.append(
+                f"{number(self.quantity if self.quantity is not None else Fraction(1))} × {_price(self.price)}{per}"
+            )
+        if self.tier is not None:
+            upper = number(self.upper) if self.upper is not None else _("no end")
+            shown = {"n": self.tier, "lower": number(self.lower or Fraction(0)), "upper": upper}
+            parts.append(_("tier %(n)s: %(lower)s to %(upper)s") % shown)
+        if self.days is not None and self.full_days and self.days != self.full_days:
+            parts.append(_("%(days)s of %(full)s days") % {"days": self.days, "full": self.full_days})
+        return "; ".join(parts) or NONE
 
 
-def lines_listing(lines: Iterable[Any], href: Any = None) -> Listing:
-    """List the lines of a bill or of a preview; `href` gives the address behind a line."""
+def lines_listing(lines: Iterable[Charged]) -> Listing:
+    """List the lines of a bill or of a preview."""
     return Listing(
         _("Lines"),
-        (_("Service"), _("What"), _("How it comes about"), _("Rates"), _("Amount")),
+        (_("What"), _("Service"), _("How it comes about"), _("Rates"), _("Amount")),
         tuple(
             (
+                Cell(label_of(line.label, line.code), href=line.href),
                 Cell(line.service),
-                Cell(label_of(line.label, line.code), href=href(line) if href else ""),
-                Cell(reckoned(line)),
+                Cell(line.reckoned),
                 Cell(line.version or NONE),
                 money(line.amount_cents),
             )
@@ -105,39 +149,21 @@ def lines_listing(lines: Iterable[Any], href: Any = None) -> Listing:
     )
 
 
-def reckoned(line: Any) -> str:
-    """Return how a line's amount comes about: quantity, price, tier and share of the period."""
-    parts = []
-    if line.price:
-        price = _money(line.price)
-        per = Fraction(line.per or "1")
-        parts.append(f"{number(line.quantity or '1')} × {price}" + (f" / {number(per)}" if per != 1 else ""))
-    if line.tier is not None:
-        upper = number(line.upper) if line.upper else _("no end")
-        parts.append(
-            _("tier %(n)s: %(lower)s to %(upper)s")
-            % {"n": line.tier, "lower": number(line.lower or "0"), "upper": upper}
-        )
-    if line.days is not None and line.full_days and line.days != line.full_days:
-        parts.append(_("%(days)s of %(full)s days") % {"days": line.days, "full": line.full_days})
-    return "; ".join(parts) or NONE
+def _exact(text: str) -> Fraction | None:
+    return Fraction(text) if text else None
 
 
-def number(text: str | Fraction) -> str:
+def number(value: Fraction) -> str:
     """Return an exact fraction as people write it, at most six decimals."""
-    value = Fraction(text)
     if value.denominator == 1:
         return f"{int(value):,}"
     shown = Decimal(value.numerator) / Decimal(value.denominator)
     return f"{shown:,.6f}".rstrip("0").rstrip(".")
 
 
-def _money(text: str) -> str:
-    value = Fraction(text)
-    shown = Decimal(value.numerator) / Decimal(value.denominator)
-    plain = f"{shown:.6f}".rstrip("0")
-    whole, _dot, places = plain.partition(".")
-    return f"${int(whole):,}.{places:0<2}"
+def _price(value: Fraction) -> str:
+    whole, _dot, places = f"{Decimal(value.numerator) / Decimal(value.denominator):,.6f}".rstrip("0").partition(".")
+    return f"${whole}.{places:0<2}"
 
 
 def _segments(rows: list[BillSegment]) -> Listing:

@@ -11,17 +11,23 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from portal.billing.bills import cancel, cancel_and_rebill, issue, recalculate, release
+from portal.billing.documents.facts import facts_of
+from portal.billing.documents.pdf import render_pdf
+from portal.billing.documents.words import words_of
 from portal.billing.models import Bill, BillLine, Charge
 from portal.core.errors import Refused
 from portal.staff.account_page import label_of
 from portal.staff.bill_lists import Filter, bill_list, cycles, held_reasons
-from portal.staff.bill_page import bill_page, reckoned, used
+from portal.staff.bill_page import Charged, bill_page, used
 from portal.staff.drilldown import dials_behind
 from portal.staff.findings import told
 from portal.staff.listing import dollars, page_of
 from portal.staff.views import actor_of, page, page_number, staff_only
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portal.core.models import User
 
 
@@ -76,7 +82,7 @@ def bill(request: HttpRequest, public_id: str) -> HttpResponse:
             row.refresh_from_db()
             context = {"error": str(error), "tried": action, "reason": request.POST.get("reason", "")[:200]}
         else:
-            messages.success(request, DONE[action]())
+            messages.success(request, DONE[action](standing))
             back = request.POST.get("back") == "held"
             address = reverse("staff:held") if back else reverse("staff:bill", args=[standing.public_id])
             return HttpResponseRedirect(address, status=303)
@@ -102,7 +108,7 @@ def line(request: HttpRequest, public_id: str, position: int) -> HttpResponse:
         "line": row,
         "label": label_of(row.label, row.code),
         "amount": dollars(row.amount_cents),
-        "reckoned": reckoned(row),
+        "reckoned": Charged.of(row).reckoned,
         "segment": segment,
         "used": used(segment) if segment else "",
         "dials": dials_behind(segment) if segment else [],
@@ -112,47 +118,69 @@ def line(request: HttpRequest, public_id: str, position: int) -> HttpResponse:
     return page(request, "staff/line.html", "bills", context)
 
 
-def _release(row: Bill, reason: str, actor: User) -> Bill:
-    from portal.billing.bills import release
+@require_GET
+@staff_only
+def sheet(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show a bill as the customer sees it, in the customer's language."""
+    row = get_object_or_404(Bill.objects.select_related("account"), public_id=public_id)
+    facts = facts_of(row)
+    context = {"row": row, "words": words_of(facts, facts.language), "due_cents": facts.due_cents}
+    return page(request, "staff/sheet.html", "bills", context)
 
+
+@require_GET
+@staff_only
+def pdf(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Give out a bill as the PDF that the customer gets; a draft says so itself."""
+    row = get_object_or_404(Bill, public_id=public_id)
+    facts = facts_of(row)
+    name = f"bill-{row.number or row.public_id}.pdf"
+    headers = {"Content-Disposition": f'inline; filename="{name}"'}
+    return HttpResponse(render_pdf(facts, facts.language), content_type="application/pdf", headers=headers)
+
+
+def _release(row: Bill, reason: str, actor: User) -> Bill:
     return release(row, reason=reason, actor=actor)
 
 
-def _recalculate(row: Bill, reason: str, actor: User) -> Bill:
-    from portal.billing.bills import recalculate
-
+def _recalculate(row: Bill, _reason: str, actor: User) -> Bill:
     return recalculate(row, actor=actor)
 
 
-def _issue(row: Bill, reason: str, actor: User) -> Bill:
-    from portal.billing.bills import issue
-
+def _issue(row: Bill, _reason: str, actor: User) -> Bill:
     return issue(row, actor)
 
 
 def _cancel(row: Bill, reason: str, actor: User) -> Bill:
-    from portal.billing.bills import cancel
-
+    if row.state == Bill.State.ISSUED:
+        raise Refused("issued", _("An issued bill is cancelled by billing again."))
     return cancel(row, reason=reason, actor=actor)
 
 
 def _rebill(row: Bill, reason: str, actor: User) -> Bill:
-    from portal.billing.bills import cancel_and_rebill
-
     return cancel_and_rebill(row, reason=reason, actor=actor)
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[Bill, str, User], Bill]] = {
     "release": _release,
     "recalculate": _recalculate,
     "issue": _issue,
     "cancel": _cancel,
     "rebill": _rebill,
 }
-DONE = {
-    "release": lambda: _("The bill is released and can be issued."),
-    "recalculate": lambda: _("The bill was calculated again."),
-    "issue": lambda: _("The bill is issued."),
-    "cancel": lambda: _("The bill is cancelled."),
-    "rebill": lambda: _("The bill is cancelled; this one takes its place. Look at it and issue it."),
+DONE: dict[str, Callable[[Bill], str]] = {
+    "release": lambda _bill: _("The bill is released and can be issued."),
+    "recalculate": lambda bill: (
+        _("The bill was calculated again and is still held.")
+        if bill.state == Bill.State.HELD
+        else _("The bill was calculated again.")
+    ),
+    "issue": lambda _bill: _("The bill is issued."),
+    "cancel": lambda _bill: _("The bill is cancelled."),
+    "rebill": lambda bill: (
+        _("The bill is cancelled, and this one is issued in its place.")
+        if bill.state == Bill.State.ISSUED
+        else _("The bill is cancelled. The one in its place is held: look at it first.")
+    ),
 }
+"""What is said when an action is done, of the bill that stands then."""

@@ -10,30 +10,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 WORDS: dict[str, Callable[[], str]] = {
-    "gap": lambda: _("no reads for too long"),
+    # of the calculation
+    "cannot-price": lambda: _("there is no price for it"),
+    "nothing-to-bill": lambda: _("nothing to bill: no agreement holds in the period"),
+    "no-meter": lambda: _("no meter hangs there"),
+    "no-start-read": lambda: _("no count for the start of the period"),
+    "no-end-read": lambda: _("no count for the end of the period"),
+    "earlier-bill-open": lambda: _("the bill before is not issued yet"),
+    "estimate-cap": lambda: _("estimated too often in a row"),
+    "true-up": lambda: _("settles earlier estimates"),
+    # of the reads (portal.metering.validation)
+    "no-boundary": lambda: _("no read near an end of the period"),
+    "suspect-boundary": lambda: _("the read at an end of the period is suspect"),
+    "estimated": lambda: _("the count at an end of the period is estimated"),
+    "gap": lambda: _("days without a read"),
+    "roll-over": lambda: _("the dial started again at zero"),
+    "negative": lambda: _("the dial went backwards"),
+    "backflow": lambda: _("a little water ran backwards"),
+    "impossible": lambda: _("more than the meter can pass in a day"),
+    "spike": lambda: _("one day far above the others"),
     "high": lambda: _("much more water than this account uses otherwise"),
     "low": lambda: _("much less water than this account uses otherwise"),
-    "high-low": lambda: _("far from what this account uses otherwise"),
-    "stuck": lambda: _("the meter has not moved though water is used there"),
-    "spike": lambda: _("one read jumps far out of line"),
-    "negative": lambda: _("the dial went backwards"),
-    "rollover": lambda: _("the dial started again at zero; too much for a plain roll-over"),
-    "wrong-meter": lambda: _("the reads look like another meter's"),
-    "sum": lambda: _("intervals and registers do not agree"),
-    "sum-check": lambda: _("intervals and registers do not agree"),
-    "no-read": lambda: _("no read near the end of the period"),
-    "no-reads": lambda: _("no reads in the period"),
-    "missing-start": lambda: _("no count for the start of the period"),
-    "missing-end": lambda: _("no count for the end of the period"),
-    "no-meter": lambda: _("no meter hangs there"),
-    "no-agreement": lambda: _("no agreement covers the whole period"),
-    "no-rates": lambda: _("no approved rates for the period"),
-    "input": lambda: _("the price depends on something that the agreement does not say"),
-    "estimate-cap": lambda: _("estimated too often in a row"),
-    "estimated": lambda: _("a count is estimated"),
-    "true-up": lambda: _("settles earlier estimates"),
+    "stuck": lambda: _("the meter has not moved though water was used there"),
     "zero": lambda: _("no water used at all"),
-    "large-bill": lambda: _("an unusually large amount"),
+    "vacant-use": lambda: _("water used where nobody lives"),
+    "wrong-meter": lambda: _("the reads look like another meter's"),
+    "suspect": lambda: _("some reads are suspect"),
+    "sum-check": lambda: _("intervals and registers do not agree"),
 }
 
 
@@ -50,6 +53,7 @@ def told(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "words": words(str(row.get("code", row.get("rule", "")))),
             "hold": row.get("severity") == "hold",
             "detail": _detail(row.get("detail")),
+            "released": str((row.get("released") or {}).get("reason", "")),
         }
         for row in findings
     ]
@@ -58,6 +62,8 @@ def told(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _detail(detail: Any) -> str:
     """Return what a rule wrote beside its finding: numbers and names, not prose."""
+    if isinstance(detail, dict) and "text" in detail:
+        return str(detail["text"])
     if isinstance(detail, dict):
         return "; ".join(f"{str(key).replace('_', ' ')}: {value}" for key, value in sorted(detail.items()))
     return str(detail or "")

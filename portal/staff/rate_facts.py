@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from portal.billing.shelf import standing_shelf
 from portal.staff.listing import Cell
 from rates.errors import InputError, RatesError
 from rates.loading import load_book
@@ -65,7 +66,10 @@ class LoadedBook:
 
 def book_on(day: date) -> Book | None:
     """Return the book that prices bills on a day; None when none was approved for it."""
-    return None
+    try:
+        return standing_shelf().on(day).book
+    except InputError:
+        return None
 
 
 def loaded(row: RateBook) -> LoadedBook:

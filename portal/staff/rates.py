@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.billing.models import RateBook
+from portal.billing.rate_books import approve, checked, load, withdraw
 from portal.core.errors import Refused
 from portal.staff.rate_facts import LoadedBook, difference, explained, loaded
 from portal.staff.views import actor_of, page, staff_only
@@ -48,8 +49,6 @@ def rate_book(request: HttpRequest, public_id: str) -> HttpResponse:
         action = request.POST.get("action", "")
         if action not in ("approve", "withdraw"):
             return HttpResponse(status=400)
-        from portal.billing.rate_books import approve, withdraw
-
         try:
             if action == "approve":
                 approve(row, actor=actor_of(request))
@@ -118,11 +117,10 @@ def upload(request: HttpRequest) -> HttpResponse:
     """Take in a rate file; one with faults is shown with every fault at its line, and nothing is stored."""
     context: dict[str, Any] = {"text": "", "file_name": ""}
     if request.method == "POST":
-        from portal.billing.rate_books import load
-
         text, name = request.POST.get("text", ""), ""
         try:
             text, name = _given(request)
+            name = checked(text, name=name).name or name
             row = load(text, name=name, actor=actor_of(request))
         except RateFileError as error:
             lines = text.splitlines()

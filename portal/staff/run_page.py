@@ -18,6 +18,8 @@ from portal.staff.listing import Cell, Listing, dollars, money, when
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from portal.billing.tasks import Work
+
 EXCEPTIONS_SHOWN = 100
 
 
@@ -38,6 +40,7 @@ class RunPage:
     run: BillRun
     state: Cell
     done: int
+    total: int
     moving: bool
     stopped: bool
     failure: str
@@ -47,17 +50,15 @@ class RunPage:
     @property
     def percent(self) -> int:
         """How much is done."""
-        return 100 if not self.run.accounts else min(100, 100 * self.done // self.run.accounts)
+        return 100 if not self.total else min(100, 100 * self.done // self.total)
 
     @property
-    def done_text(self) -> str:
-        """How many accounts are done, as people read it."""
-        return f"{self.done:,}"
-
-    @property
-    def accounts_text(self) -> str:
-        """How many accounts there are, as people read it."""
-        return f"{self.run.accounts:,}"
+    def progress(self) -> str:
+        """How much is done, in words."""
+        shown = {"done": f"{self.done:,}", "total": f"{self.total:,}"}
+        if self.run.state == BillRun.State.ISSUING:
+            return _("%(done)s of %(total)s bills issued") % shown
+        return _("%(done)s of %(total)s accounts calculated") % shown
 
     @property
     def held(self) -> int:
@@ -78,12 +79,14 @@ class RunPage:
     @property
     def can_issue(self) -> bool:
         """Whether bills of it can go out now."""
-        return self.run.state in ("calculated", "issued") and self.bills.get("draft", 0) > 0
+        ready = self.run.state in (BillRun.State.CALCULATED, BillRun.State.ISSUED)
+        return ready and not self.moving and self.bills.get("draft", 0) > 0
 
     @property
     def can_cancel(self) -> bool:
-        """Whether it can still be dropped as a whole."""
-        return False
+        """Whether it can still be given up as a whole."""
+        calculating = self.run.state == BillRun.State.CALCULATING and not self.moving
+        return (calculating or self.run.state == BillRun.State.CALCULATED) and not self.bills.get("issued", 0)
 
     @property
     def figures(self) -> list[tuple[str, Any]]:
@@ -105,18 +108,23 @@ def _who(user: Any, at: str) -> str:
     return ", ".join(part for part in (user.get_full_name() if user else "", at) if part) or "\N{EN DASH}"
 
 
-def run_page(run: BillRun, *, at_work: bool = False, failure: str = "") -> RunPage:
-    """Return the page of a run; at_work: a task for it waits or runs."""
+def run_page(run: BillRun, work: Work) -> RunPage:
+    """Return the page of a run and of the work on it."""
     under_way = run.state in (BillRun.State.CALCULATING, BillRun.State.ISSUING)
     counted = Bill.objects.filter(run=run).values_list("state").annotate(number=Count("pk")).order_by()
+    bills = dict(counted)
+    done, total = int(run.progress.get("calculated", 0)), run.accounts
+    if run.state == BillRun.State.ISSUING:
+        done, total = bills.get("issued", 0), bills.get("issued", 0) + bills.get("draft", 0)
     page = RunPage(
         run=run,
         state=run_state(run),
-        done=int(run.progress.get("done", 0)),
-        moving=at_work,
-        stopped=under_way and not at_work,
-        failure=failure if under_way and not at_work else "",
-        bills=dict(counted),
+        done=done,
+        total=total,
+        moving=work.under_way,
+        stopped=under_way and not work.under_way,
+        failure=work.failure,
+        bills=bills,
     )
     if not under_way:
         page.report.extend((Part("lines", _totals(run)), Part("exceptions", _exceptions(run))))

@@ -14,6 +14,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.billing.models import BillingAccount, BillRun, Cycle
 from portal.billing.periods import last_ended, period_with
+from portal.billing.runs import cancel_run
+from portal.billing.tasks import ask_continue, ask_issue, ask_start, work_on
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
@@ -54,12 +56,10 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 def _start(request: HttpRequest, code: str, end: str) -> BillRun:
-    from portal.billing.runs import start_run
-
     cycle = Cycle.objects.filter(code=code).first()
     if cycle is None:
         raise Refused("cycle", _("Choose a cycle."))
-    return start_run(cycle, day_of(end) if end else last_ended(cycle, _today()).end, actor_of(request))
+    return ask_start(cycle, day_of(end) if end else None, actor=actor_of(request))
 
 
 def _listing(rows: list[BillRun], number: int, *, more: bool) -> Listing:
@@ -102,13 +102,11 @@ def run(request: HttpRequest, public_id: str) -> HttpResponse:
             context["error"] = str(error)
         else:
             return HttpResponseRedirect(reverse("staff:run", args=[row.public_id]), status=303)
-    context["page"] = run_page(row)
+    context["page"] = run_page(row, work_on(row))
     return page(request, "staff/run.html", "runs", context, status=422 if "error" in context else 200)
 
 
 def _act(request: HttpRequest, row: BillRun, action: str) -> None:
-    from portal.billing.tasks import ask_continue, ask_issue
-
     if action == "continue":
         ask_continue(row, actor=actor_of(request))
         messages.success(request, _("The run goes on where it stopped."))
@@ -117,6 +115,9 @@ def _act(request: HttpRequest, row: BillRun, action: str) -> None:
             raise Refused("sure", _("Say that you have looked at the report: issued bills go out."))
         ask_issue(row, actor=actor_of(request))
         messages.success(request, _("The bills are being issued."))
+    else:
+        cancel_run(row, reason=request.POST.get("reason", ""), actor=actor_of(request))
+        messages.success(request, _("The run is cancelled; the cycle can be run again."))
 
 
 @require_GET
@@ -132,7 +133,7 @@ def cycles(request: HttpRequest) -> HttpResponse:
             (
                 Cell(row.code, "code"),
                 Cell(row.name or "\N{EN DASH}"),
-                Cell(f"{row.number:,}", "number"),  # type: ignore[attr-defined]
+                Cell(f"{row.number:,}", "number"),
                 Cell(str(row.read_day), "number"),
                 Cell(str(row.months), "number"),
                 day(current.start),
