@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rates.book import Book, Line, Priced, Version
 
 PLACES_MAX = 12
+MONTH_DAYS = 30
 OWRS_USAGE = "usage_ccf"
 
 
@@ -36,8 +37,8 @@ class Question:
     on_text: str | None
     month: int | None
     inputs: tuple[str, ...]
-    days: int
-    full_days: int
+    days: int | None
+    full_days: int | None
     turn_on: tuple[str, ...]
 
 
@@ -90,7 +91,7 @@ def print_quote(file: str, question: Question, *, as_json: bool) -> None:
             raise InputError("an OWRS file has no lines that are off; leave out --turn-on")
         book = book.with_lines_on(frozenset(question.turn_on))
     on = day_for(book, question.on_text)
-    request = _request(book, question, on)
+    request = request_of(book, question, on)
     priced = book.price(request)
     version = book.version_on(on)
     if as_json:
@@ -149,7 +150,7 @@ def plain_text(number: Fraction) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _request(book: Book, question: Question, on: date) -> PriceRequest:
+def request_of(book: Book, question: Question, on: date) -> PriceRequest:
     given: dict[str, object] = {}
     for pair in question.inputs:
         name, equals, value = pair.partition("=")
@@ -158,14 +159,16 @@ def _request(book: Book, question: Question, on: date) -> PriceRequest:
         if name.strip() in given:
             raise InputError(f"input {name.strip()} is given twice")
         given[name.strip()] = value.strip()
+    own = isinstance(book, FileBook)
     units = _own_usage(book, given) if isinstance(book, FileBook) else _owrs_usage(given)
+    full_days = question.full_days or (MONTH_DAYS if own or question.days is not None else 1)
     return PriceRequest(
         rate_class=question.rate_class,
         units=units,
         on=on,
         month=question.month or on.month,
-        days=question.days,
-        full_days=question.full_days,
+        days=full_days if question.days is None else question.days,
+        full_days=full_days,
         inputs=given,
     )
 

@@ -34,8 +34,8 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
 @ON
 @click.option("--month", type=click.IntRange(1, 12), help="Month of the bill.  [default: that of the day]")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="What prices depend on; repeat it.")
-@click.option("--days", type=click.IntRange(0), default=1, help="Days of the part that is priced.")
-@click.option("--full-days", type=click.IntRange(1), default=1, help="Days of the full period.")
+@click.option("--days", type=click.IntRange(0), help="Days of the part that is priced.  [default: all]")
+@click.option("--full-days", type=click.IntRange(1), help="Days of the full period.  [default: 30]")
 @click.option("--turn-on", multiple=True, metavar="SERVICE.CODE", help="Price a line that is off in the file as well.")
 @JSON
 def quote(
@@ -44,8 +44,8 @@ def quote(
     on_text: str | None,
     month: int | None,
     inputs: tuple[str, ...],
-    days: int,
-    full_days: int,
+    days: int | None,
+    full_days: int | None,
     turn_on: tuple[str, ...],
     as_json: bool,
 ) -> None:

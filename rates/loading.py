@@ -10,7 +10,7 @@ from rates.errors import Fault, RateFileError
 if TYPE_CHECKING:
     from rates.book import Book
 
-_OWN = re.compile(r"^['\"]?format['\"]?\s*:", re.MULTILINE)
+_OWN = re.compile(r"^(\{\s*)?['\"]?format['\"]?\s*:", re.MULTILINE)
 _OWRS = re.compile(r"^\s*['\"]?rate_structure['\"]?\s*:", re.MULTILINE)
 
 
