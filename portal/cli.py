@@ -317,11 +317,13 @@ def worker(once: bool, as_json: bool) -> None:
     """Run background tasks and the schedule until stopped."""
     _serve_checks()
     from portal.core.clock import now
+    from portal.notifications.sending import send_due
     from portal.worker import Worker, run_queued_tasks, sweep
 
     if once:
-        names, tasks = sweep(now()), run_queued_tasks()
-        _print({"jobs": names, "tasks": tasks}, as_json=as_json, text=f"jobs: {', '.join(names) or 'none due'}")
+        names, tasks, mail = sweep(now()), run_queued_tasks(), asdict(send_due())
+        done = {"jobs": names, "tasks": tasks, "messages": mail}
+        _print(done, as_json=as_json, text=f"jobs: {', '.join(names) or 'none due'}; {mail['sent']} messages sent")
         return
     _run_until_signalled(Worker())
 
@@ -457,11 +459,12 @@ def _run_until_signalled(process: _Stoppable) -> None:
 
 def _add_groups() -> None:
     """Add the groups that have a file of their own; they use what stands above."""
+    from portal.bill_cli import bill_group
     from portal.import_cli import import_group
     from portal.ledger_cli import ledger_group
     from portal.rates_cli import rates_group
 
-    for group in (import_group, ledger_group, rates_group):
+    for group in (bill_group, import_group, ledger_group, rates_group):
         portal.add_command(group)
 
 

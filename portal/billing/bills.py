@@ -9,19 +9,24 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.billing import budget
+from portal.billing.agreements import end_agreement
 from portal.billing.calculation import CalculatedBill, calculate
+from portal.billing.deposits import give_back
 from portal.billing.documents.facts import freeze
 from portal.billing.drafts import rewrite_draft, write_drafts
 from portal.billing.gathering import Want, gather
-from portal.billing.models import Bill, BillingAccount, BillLine, Charge, ServiceAgreement
+from portal.billing.models import Bill, BillingAccount, BillLine, Charge, Deposit, ServiceAgreement
 from portal.billing.periods import Period, period_with
 from portal.billing.posting import legs_of
 from portal.billing.shelf import Shelf, standing_shelf
 from portal.core.clock import now
 from portal.core.errors import Refused
-from portal.core.services import audit
+from portal.core.services import audit, utility_zone
+from portal.customers.models import Occupancy
+from portal.customers.services import move_out
 from portal.ledger import chart
 from portal.ledger.services import NewEntry, balances, post_many, reverse, today
+from portal.metering.calendar import midnight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,6 +246,35 @@ def cancel_and_rebill(bill: Bill, *, reason: str, actor: User | None = None, lab
     detail = {"was_cents": old.charges_cents, "is_cents": new.charges_cents, "replaces": old.public_id}
     audit("bill.rebill", actor=actor, label=label, target=new, reason=_reason(reason), detail=detail)
     return new
+
+
+@transaction.atomic
+def final_bill(account: Account, on: date, actor: User | None = None, *, label: str = "") -> Bill:
+    """End an account's agreements and occupancies on a day and issue its last bill, up to the midnight before it.
+
+    Deposits are set against what is owed first, so that the bill asks for less. Held like any other bill.
+    raises  Refused(`day`) for a day to come; Refused(`billed`) when the days up to it are on bills already.
+    """
+    row = _billed(account, lock=True)
+    if on > today():
+        raise Refused("day", _("This day is not here yet; its last reads are not either."))
+    start = period_start(row, period_with(row.cycle, on - timedelta(days=1)).start)
+    if start >= on:
+        raise Refused("billed", _("The days up to this one are on bills already; cancel the last one first."))
+    for agreement in ServiceAgreement.objects.filter(account=account, end__isnull=True):
+        end_agreement(agreement, on, actor=actor, label=label)
+    moment = midnight(on, utility_zone())
+    for occupancy in Occupancy.objects.filter(account=account, end__isnull=True, start__lt=moment):
+        move_out(occupancy, moment, actor=actor, label=label)
+    row.closed_on = on
+    row.save(update_fields=["closed_on"])
+    bill = save_draft(account, Period(start, on), kind=Bill.Kind.FINAL)
+    if bill.state == Bill.State.DRAFT:
+        for deposit in Deposit.objects.filter(account=account, returned_on__isnull=True):
+            give_back(deposit, on=bill.bill_date, pay_out=False, actor=actor, reason="final bill")
+        issue_locked([bill], actor=actor, label=label)
+    audit("bill.final", actor=actor, label=label, target=bill, detail={"on": on.isoformat(), "state": bill.state})
+    return bill
 
 
 def difference(bill: Bill) -> list[tuple[str, int, int]]:

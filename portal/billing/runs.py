@@ -182,19 +182,25 @@ def counts(run: BillRun) -> dict[str, Any]:
     }
 
 
+@transaction.atomic
+def begin_issue(run: BillRun, actor: User | None = None, *, label: str = "") -> BillRun:
+    """Say that a run is being issued from now on; raises Refused(`calculating`) when it is not calculated."""
+    row = BillRun.objects.select_for_update().get(pk=run.pk)
+    if row.state in (BillRun.State.CALCULATING, BillRun.State.CANCELLED):
+        raise Refused("calculating", _("This run is not calculated to its end; continue it first."))
+    if row.state == BillRun.State.CALCULATED:
+        row.state, row.issued_by = BillRun.State.ISSUING, actor
+        row.save(update_fields=["state", "issued_by"])
+        audit("run.issue", actor=actor, label=label, target=row)
+    return row
+
+
 def issue_run(run: BillRun, actor: User | None = None, *, label: str = "", chunk: int = CHUNK) -> BillRun:
     """Issue the drafts of a run, chunk by chunk; held bills stay. Again, it issues what was released since.
 
     raises Refused(`calculating`) while accounts are left without a bill.
     """
-    with transaction.atomic():
-        row = BillRun.objects.select_for_update().get(pk=run.pk)
-        if row.state in (BillRun.State.CALCULATING, BillRun.State.CANCELLED):
-            raise Refused("calculating", _("This run is not calculated to its end; continue it first."))
-        if row.state == BillRun.State.CALCULATED:
-            row.state, row.issued_by = BillRun.State.ISSUING, actor
-            row.save(update_fields=["state", "issued_by"])
-            audit("run.issue", actor=actor, label=label, target=row)
+    begin_issue(run, actor, label=label)
     while _issue_chunk(run, actor, label, chunk):
         pass
     with transaction.atomic():
