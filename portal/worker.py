@@ -19,6 +19,7 @@ from portal.core.models import DueJob
 from portal.ingest.letters import prune_letters
 from portal.metering.folding import fold_closed_days
 from portal.metering.validation.screening import screen_recent
+from portal.notifications.sending import send_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,11 @@ class Worker:
                 for name in sweep(now()):
                     _LOG.info("done: %s", name)
                 run_queued_tasks()
+                # No job of the schedule: a job holds its row, and on SQLite the database, for as long as it runs.
+                if (mail := send_due()).sent or mail.failed:
+                    _LOG.info(
+                        "messages: %d sent, %d to be tried again, %d given up", mail.sent, mail.later, mail.failed
+                    )
             except DatabaseFault as error:
                 _LOG.warning("the database is away or locked, trying again: %s", error)
                 connection.close()

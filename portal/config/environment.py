@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -35,6 +36,23 @@ class DatabaseAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where messages go: a mail server, or (host empty) a folder in which each becomes a file.
+
+    implicit_tls  TLS from the first byte (smtps); starttls: asked for before anything is said. Neither: loopback only.
+    """
+
+    folder: Path
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    implicit_tls: bool = False
+    starttls: bool = False
+    sender: str = "portal@localhost"
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Everything the portal takes from its environment.
 
@@ -56,6 +74,7 @@ class Environment:
     broker_pid_file: Path | None
     demo: bool
     behind_tls_proxy: bool
+    mail: MailServer
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
@@ -94,10 +113,65 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         broker_pid_file=_path(env, "HEADWATER_BROKER_PID_FILE"),
         demo=demo,
         behind_tls_proxy=_boolean(env, "HEADWATER_BEHIND_TLS_PROXY", faults),
+        mail=_mail(env, portal_dir, faults),
     )
     if faults:
         raise ConfigError(faults)
     return result
+
+
+_MAIL_PORTS = {"smtps": 465, "smtp+starttls": 587, "smtp": 25}
+_MAIL_EXPECTED = (
+    "expected smtp+starttls://user@host:587, smtps://user@host:465, smtp://localhost:25 (clear text, this machine "
+    "alone), or unset it: then every message becomes a file in `outbox`"
+)
+
+
+def _mail(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> MailServer:
+    """Return the mail server in HEADWATER_EMAIL_URL; the password may stand in a file of its own."""
+    outbox = MailServer(portal_dir / "outbox", sender=env.get("HEADWATER_EMAIL_FROM", "portal@localhost"))
+    url = env.get("HEADWATER_EMAIL_URL", "")
+    if not url:
+        return outbox
+    parts = urlsplit(url)
+    try:
+        port = parts.port or _MAIL_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        port = 0
+    if parts.scheme not in _MAIL_PORTS or not parts.hostname or not port or parts.path.strip("/") or parts.query:
+        # Never the whole address: it may hold a password.
+        faults.append(f"HEADWATER_EMAIL_URL ({url.split(':', 1)[0]}:...): {_MAIL_EXPECTED}")
+        return outbox
+    if parts.scheme == "smtp" and not is_loopback(parts.hostname):
+        faults.append(f"HEADWATER_EMAIL_URL: smtp:// sends in clear text to {parts.hostname}; {_MAIL_EXPECTED}")
+    address = parseaddr(outbox.sender)[1]
+    if "HEADWATER_EMAIL_FROM" not in env or "@" not in address or "." not in address.rpartition("@")[2]:
+        faults.append(
+            "HEADWATER_EMAIL_FROM: a mail server needs the address that messages come from, such as "
+            "'City Water <billing@city.example>'"
+        )
+    return MailServer(
+        outbox.folder,
+        host=parts.hostname,
+        port=port,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or "") or _mail_password(env, faults),
+        implicit_tls=parts.scheme == "smtps",
+        starttls=parts.scheme == "smtp+starttls",
+        sender=outbox.sender,
+    )
+
+
+def _mail_password(env: Mapping[str, str], faults: list[str]) -> str:
+    named = env.get("HEADWATER_EMAIL_PASSWORD_FILE")
+    if not named:
+        return ""
+    try:
+        return Path(named).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        faults.append(f"HEADWATER_EMAIL_PASSWORD_FILE={named}: {reason}")
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -195,9 +195,14 @@ X_FRAME_OPTIONS = "DENY"
 if ENVIRONMENT.behind_tls_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = PORTAL_DIR / "outbox"
-DEFAULT_FROM_EMAIL = "portal@localhost"
+# Without a mail server every message becomes a file in the outbox; with one the certificate is always checked.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if ENVIRONMENT.mail.host else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = ENVIRONMENT.mail.folder
+EMAIL_HOST, EMAIL_PORT = ENVIRONMENT.mail.host, ENVIRONMENT.mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = ENVIRONMENT.mail.user, ENVIRONMENT.mail.password
+EMAIL_USE_SSL, EMAIL_USE_TLS = ENVIRONMENT.mail.implicit_tls, ENVIRONMENT.mail.starttls
+EMAIL_TIMEOUT = 30
+DEFAULT_FROM_EMAIL = ENVIRONMENT.mail.sender
 
 LOGGING = {
     "version": 1,

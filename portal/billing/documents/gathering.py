@@ -59,10 +59,10 @@ def utility_facts() -> UtilityFacts:
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """One issued bill of an account and what it used, in litres and counts of its unit."""
+    """One issued bill of an account and what it used; entry: its place in the journal, None when it has none."""
 
     bill: int
-    entry: int
+    entry: int | None
     start: date
     end: date
     litres: Fraction
@@ -166,7 +166,7 @@ def _moved(accounts: Sequence[int], earlier: Mapping[int, list[_Earlier]]) -> di
     wanted = Q(account__in=[account for account in accounts if account not in earlier])
     if old:
         # The last bill may be one of those asked for: then the one before it is where its movements start.
-        since = min(earlier[account][max(0, len(earlier[account]) - 2)].entry for account in old)
+        since = min(_newest_entry(earlier[account][:-1]) for account in old)
         wanted |= Q(account__in=old, entry__gt=since)
     rows = (
         Posting.objects.filter(wanted, ledger_account__code=RECEIVABLES)
@@ -181,6 +181,11 @@ def _moved(accounts: Sequence[int], earlier: Mapping[int, list[_Earlier]]) -> di
     return found
 
 
+def _newest_entry(bills: Sequence[_Earlier]) -> int:
+    """Return the place in the journal of the newest bill that has one, 0 when none has."""
+    return next((bill.entry for bill in reversed(bills) if bill.entry is not None), 0)
+
+
 def _facts(bill: Bill, around: _Surroundings) -> BillFacts:
     account = bill.account_id
     billing = around.billing.get(account)
@@ -189,7 +194,7 @@ def _facts(bill: Bill, around: _Surroundings) -> BillFacts:
     before = [
         item for item in around.earlier.get(account, []) if item.bill != bill.pk and item.end <= bill.period_start
     ]
-    moved = _since(before[-1] if before else None, bill, around.moved.get(account, []))
+    moved = _since(before, bill, around.moved.get(account, []))
     versions = {(segment.rate_book_id, segment.version): segment for segment in segments}
     number, name = around.accounts[account]
     return BillFacts(
@@ -225,12 +230,11 @@ def _facts(bill: Bill, around: _Surroundings) -> BillFacts:
     )  # fmt: skip
 
 
-def _since(last: _Earlier | None, bill: Bill, moved: Sequence[_Moved]) -> list[Movement]:
+def _since(before: Sequence[_Earlier], bill: Bill, moved: Sequence[_Moved]) -> list[Movement]:
     """Return what moved the balance after the last bill was posted and before this one was."""
+    last = _newest_entry(before)
     return [
-        item.movement
-        for item in moved
-        if (last is None or item.entry > last.entry) and (bill.entry_id is None or item.entry < bill.entry_id)
+        item.movement for item in moved if item.entry > last and (bill.entry_id is None or item.entry < bill.entry_id)
     ]
 
 

@@ -1,0 +1,103 @@
+"""The outbox's door: messages are queued in the transaction that causes them; staff see what could not be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from portal.core.clock import now
+from portal.core.errors import Refused
+from portal.core.public_id import new_public_id
+from portal.core.services import audit
+from portal.notifications.models import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+
+    from portal.core.models import User
+
+ROWS_A_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewEmail:
+    """An email to be queued; see Message for the fields.
+
+    subject    without anything personal: it is read over shoulders and on lock screens.
+    account    id of the customer's account, None for others.
+    public_id  the message's code, drawn here already so that its text can name it (see `code_text`).
+    """
+
+    key: str
+    to: str
+    subject: str
+    text: str
+    html: str = ""
+    language: str = "en"
+    account: int | None = None
+    attachment: str = ""
+    public_id: str = field(default_factory=new_public_id)
+
+
+def queue_email(email: NewEmail) -> Message:
+    """Queue one email in the caller's transaction and return it; the one that stands when its key was queued before."""
+    queue_emails([email])
+    return Message.objects.get(key=email.key)
+
+
+def queue_emails(emails: Sequence[NewEmail]) -> None:
+    """Queue emails in the caller's transaction; those whose key was queued before stay as they are.
+
+    raises  Refused(`address`) for one without an address or with a line break in its subject.
+    """
+    for email in emails:
+        if "@" not in email.to or "\n" in email.subject or "\r" in email.subject:
+            raise Refused("address", f"{email.key}: an email needs an address, and a subject of one line")
+    moment = now()
+    rows = [
+        Message(
+            public_id=email.public_id,
+            key=email.key,
+            account_id=email.account,
+            to=email.to,
+            language=email.language,
+            subject=email.subject,
+            text=email.text,
+            html=email.html,
+            attachment=email.attachment,
+            queued_at=moment,
+            next_try_at=moment,
+        )
+        for email in emails
+    ]
+    Message.objects.bulk_create(rows, batch_size=ROWS_A_QUERY, ignore_conflicts=True)
+
+
+def code_text(public_id: str) -> str:
+    """Return a message's code as it is printed and read out: `bcdf-ghjk-mnpqr`."""
+    return f"{public_id[:4]}-{public_id[4:8]}-{public_id[8:]}"
+
+
+def failures() -> QuerySet[Message]:
+    """Return the messages that were given up, the newest first: somebody must correct an address, or call."""
+    return Message.objects.filter(failed_at__isnull=False).order_by("-failed_at", "-pk")
+
+
+@transaction.atomic
+def try_again(message: Message, *, actor: User | None = None, label: str = "", to: str = "") -> Message:
+    """Put a message that was given up back into the queue, to another address if one is given.
+
+    raises  Refused(`sent`) when it was sent, or was not given up.
+    """
+    row = Message.objects.select_for_update().get(pk=message.pk)
+    if row.sent_at is not None or row.failed_at is None:
+        raise Refused("sent", "only a message that was given up can be tried again")
+    row.to = to or row.to
+    row.failed_at, row.tries, row.next_try_at = None, 0, now()
+    row.save(update_fields=["to", "failed_at", "tries", "next_try_at"])
+    audit("message.retry", actor=actor, label=label, target=row, detail={"address": "changed" if to else "kept"})
+    return row
