@@ -1,4 +1,4 @@
-"""The rules of validation, without a database: the worked tables of docs/algorithms/vee.md, and thresholds one by one."""
+"""The rules of validation without a database: the worked tables of docs/algorithms/vee.md, each threshold by itself."""
 
 from __future__ import annotations
 
@@ -210,12 +210,10 @@ def test_a_place_without_a_meter_has_no_boundary() -> None:
     assert names(place) == ["no-boundary"]
 
 
-def test_who_moved_in_lately_is_compared_with_nobody() -> None:
-    period = Volume(120_000, DAYS, 300, 9_000, 0, 0, date(2026, 6, 30))
+def test_last_year_counts_for_those_who_lived_there_then() -> None:
+    period = Volume(120_000, DAYS, 300, 3_900, 0, 0, date(2026, 6, 30))
     ends = parts(count(START, 5000, 5000), count(END, 125_000, 25_000))
-    assert "high" in names(a_place(period=period, parts=ends))
-    lately = a_place(period=period, parts=ends, lived_since=START - timedelta(days=20))
-    assert names(lately) == []
-    # Since a hundred days: the recent weeks are theirs, last year's are not.
-    since = a_place(period=period, parts=ends, lived_since=START - timedelta(days=100))
-    assert [f.detail for f in findings(since) if f.rule == "high"] == [{"mean_day_l": 4000, "recent_day_l": 600}]
+    pool = Volume(114_000, DAYS, 300, 3_900, 0, 0, None)
+    assert names(a_place(period=period, parts=ends, last_year=pool)) == []
+    since = a_place(period=period, parts=ends, last_year=pool, lived_since=START - timedelta(days=200))
+    assert [(f.rule, f.detail) for f in findings(since)] == [("high", {"mean_day_l": 4000, "recent_day_l": 600})]

@@ -23,6 +23,7 @@ from portal.metering.models import (
     RegisterDay,
     RegisterState,
 )
+from portal.metering.nearest import counted_between
 from portal.metering.packed import DAY_US
 from portal.metering.points import extra_points
 from portal.metering.reads import to_us
@@ -58,6 +59,7 @@ class Counter:
     """One register of one installation, over the part of the period in which it hung there.
 
     registers  its definitions (they differ in the roll-over alone); register: the one that speaks for it.
+    recent     of the account that lives there now.
     worth_l  litres of one count. parts: its boundary counts. read_days: storage days (UTC) with a read in them.
     all_days whether it hung there for the whole period. unfolded: the roll-ups may not know all reads yet.
     """
@@ -150,7 +152,28 @@ def gather(
                 sizes.get(service_point, ""),
             )
         )  # fmt: skip
+    _forget_those_before(places)
     return places
+
+
+def _forget_those_before(places: Iterable[Place]) -> None:
+    """Where somebody moved in within the recent weeks, leave the days of those before out of them."""
+    zone = utility_zone()
+    wanted: dict[int, tuple[date, date]] = {}
+    movers = []
+    for place in places:
+        first = place.first_day - timedelta(days=HISTORY_DAYS)
+        since = None if place.lived_since is None else place.lived_since.astimezone(zone).date()
+        if since is not None and since > first:
+            movers.append(place)
+            wanted |= {pk: (since, place.first_day - timedelta(days=1)) for c in place.counters for pk in c.registers}
+    known = counted_between({(pk, *span) for pk, span in wanted.items() if span[0] <= span[1]})
+    for place in movers:
+        for counter in place.counters:
+            sums = [known.get((pk, *wanted[pk]), (0, 0)) for pk in counter.registers]
+            days = sum(days for _, days in sums)
+            # How many of them were at zero is not asked for: all, so that nothing follows from it.
+            counter.recent = Volume(counts=sum(counts for counts, _ in sums), days=days, zeros=days)
 
 
 _NOTHING = Volume()

@@ -14,7 +14,7 @@ from domain.reading import ReadQuality
 from portal.metering.packed import DAY_US
 from portal.metering.reads import from_us, to_us
 from portal.metering.validation.findings import Finding
-from portal.metering.validation.gathering import HISTORY_DAYS
+from portal.metering.validation.gathering import YEAR_DAYS
 from portal.metering.validation.thresholds import FLOW_MAX_L_PER_MIN
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def spike(place: Place, limits: Thresholds) -> Iterator[Finding]:
     for counter in place.counters:
         recent = counter.recent
         most_l = counter.period.most * counter.worth_l
-        if recent.days < limits.history_days or not _same_people(place, counter.start - _HISTORY):
+        if recent.days < limits.history_days:
             continue
         if most_l >= limits.spike_l and counter.period.most * recent.days > limits.spike_factor * recent.counts:
             detail = {"most_day_l": _whole(most_l), "mean_day_l": _whole(recent.counts * counter.worth_l / recent.days)}
@@ -104,7 +104,7 @@ def high_low(place: Place, limits: Thresholds) -> Iterator[Finding]:
     """high, low: the mean day of the period against the same weeks last year and the 91 days before, of one account."""
     used = _mean_day(place, [counter.period for counter in place.counters], limits.history_days // 4)
     known = []
-    if _same_people(place, place.start - _HISTORY):
+    if place.lived_since is not None:
         known.append(("recent", _mean_day(place, [c.recent for c in place.counters], limits.history_days)))
     if _same_people(place, place.start - _YEAR):
         known.append(("last_year", _mean_day(place, [c.last_year for c in place.counters], limits.history_days - 7)))
@@ -190,8 +190,7 @@ RULES: tuple[Rule, ...] = (
     estimates,
 )
 
-_HISTORY = timedelta(days=HISTORY_DAYS)
-_YEAR = timedelta(days=364)
+_YEAR = timedelta(days=YEAR_DAYS)
 
 
 def _finding(place: Place, limits: Thresholds, rule: str, counter: Counter | None, detail: dict[str, Any]) -> Finding:
