@@ -10,3 +10,9 @@ class BillingConfig(AppConfig):
 
     name = "portal.billing"
     label = "billing"
+
+    def ready(self) -> None:
+        """Let messages carry bills."""
+        from portal.billing.delivery import register_attachment
+
+        register_attachment()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from portal.billing.documents.facts import BillFacts
-    from portal.billing.documents.words import BillWords
 
 TEMPLATE = Path(__file__).with_name("bill.typ")
 FONTS = (
@@ -28,6 +27,10 @@ _PAGES = re.compile(rb"/Type/Pages/Count (\d+)")
 
 @lru_cache(maxsize=1)
 def _compiler() -> Any:
+    return _new_compiler({})
+
+
+def _new_compiler(inputs: dict[str, str]) -> Any:
     import typst
 
     return typst.Compiler(
@@ -35,21 +38,29 @@ def _compiler() -> Any:
         root=str(TEMPLATE.parent),
         font_paths=[str(FONTS)] if FONTS.is_dir() else [],
         ignore_system_fonts=True,
+        sys_inputs=inputs,
     )
 
 
 def render_pdf(facts: BillFacts, language: str) -> bytes:
     """Return one bill as PDF/UA-1 in a language; the same facts give the same bytes."""
-    return _compiled([words_of(facts, language)], facts, pdf_standards=["ua-1"])
+    inputs = {"bills": json.dumps([words_of(facts, language)], default=_fields)}
+    made: bytes = _compiler().compile(
+        format="pdf", sys_inputs=inputs, pdf_standards=["ua-1"], timestamp=_timestamp(facts)
+    )
+    return made
 
 
-def render_print(bills: Sequence[tuple[BillFacts, str]]) -> bytes:
-    """Return bills, each with its language, as one PDF for a printer: each starts on the front of a sheet.
+def render_print(bills: Sequence[tuple[BillFacts, str]]) -> tuple[bytes, list[int]]:
+    """Return bills, each with its language, as one PDF for a printer, and the number of pages of each of them.
 
-    It is not tagged: nobody reads it but the printer, and tags would double its size.
+    Each starts on the front of a sheet. It is not tagged: only the printer reads it, and tags would double its size.
     """
     words = [words_of(facts, language) for facts, language in bills]
-    return _compiled(words, bills[0][0], duplex=True, pdf_tags=False)
+    compiler = _new_compiler({"bills": json.dumps(words, default=_fields), "duplex": "yes"})
+    made: bytes = compiler.compile(format="pdf", pdf_tags=False, timestamp=_timestamp(bills[0][0]))
+    ends = json.loads(compiler.query("<bill-end>", field="value"))
+    return made, [int(end["pages"]) for end in ends]
 
 
 def page_count(pdf: bytes) -> int:
@@ -59,14 +70,8 @@ def page_count(pdf: bytes) -> int:
     return int(found[1])
 
 
-def _compiled(words: Sequence[BillWords], facts: BillFacts, *, duplex: bool = False, **options: Any) -> bytes:
-    made: bytes = _compiler().compile(
-        format="pdf",
-        sys_inputs={"bills": json.dumps(words, default=_fields), "duplex": "yes" if duplex else "no"},
-        timestamp=int(datetime.combine(facts.bill_date, time(), UTC).timestamp()),
-        **options,
-    )
-    return made
+def _timestamp(facts: BillFacts) -> int:
+    return int(datetime.combine(facts.bill_date, time(), UTC).timestamp())
 
 
 def _fields(value: Any) -> dict[str, Any]:
