@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from portal.billing import budget
 from portal.billing.agreements import end_agreement
 from portal.billing.calculation import CalculatedBill, calculate
+from portal.billing.delivery import deliver_many
 from portal.billing.deposits import give_back
 from portal.billing.documents.facts import freeze
 from portal.billing.drafts import rewrite_draft, write_drafts
@@ -186,11 +187,7 @@ def issue_locked(bills: Sequence[Bill], *, actor: User | None = None, label: str
     freeze(bills)
     columns = ["number", "balance_before_cents", "due_cents", "entry", "state", "issued_at", "facts"]
     Bill.objects.bulk_update(bills, columns, batch_size=200)
-    _deliver(bills)
-
-
-def _deliver(bills: Sequence[Bill]) -> None:
-    """Queue the bills' messages and papers."""
+    deliver_many(bills)
 
 
 def _plans(bills: Sequence[Bill]) -> dict[int, budget.BudgetDue]:
