@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.customers.services import visible_service_points
+from portal.resident.bill_pages import has_bills
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
 from portal.resident.wording import UNITS
@@ -66,6 +67,8 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     context = {
         "page": page,
         "units": UNITS.values(),
+        "tab": "usage",
+        "has_bills": has_bills(user),
         "series": {"change": page.change, "rows": [row.as_json() for row in page.rows]},
     }
     return render(request, "resident/usage.html", context)

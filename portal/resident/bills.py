@@ -1,0 +1,139 @@
+"""The residents' bill pages: what is owed, every bill that was sent, one bill explained, its PDF, how bills come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from portal.billing.delivery import deliveries_of
+from portal.billing.documents.facts import facts_of
+from portal.billing.documents.pdf import render_pdf
+from portal.billing.documents.words import LANGUAGES, words_of
+from portal.billing.preferences import Delivery, set_delivery
+from portal.core.clock import now
+from portal.core.errors import Refused
+from portal.core.models import User
+from portal.core.services import utility_zone
+from portal.resident.bill_pages import bill_row, billed_accounts, bills_page, visible_bills
+
+if TYPE_CHECKING:
+    from portal.billing.models import Bill
+    from portal.customers.models import Account
+
+PAPER = "paper"
+
+
+def _viewer(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # behind login_required
+    return request.user
+
+
+def _account_of(user: User, public_id: str) -> Account:
+    """Return an account that a person holds; any other does not exist for them."""
+    found = billed_accounts(user).filter(public_id=public_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _bill_of(user: User, public_id: str) -> Bill:
+    """Return a bill that was sent to an account that a person holds; any other does not exist for them."""
+    found = visible_bills(user).select_related("account").filter(public_id=public_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+@require_GET
+@never_cache
+@login_required
+def bills(request: HttpRequest) -> HttpResponse:
+    """Lead to the bills of the first account, or say that there are none."""
+    account = billed_accounts(_viewer(request)).first()
+    if account is None:
+        return render(request, "resident/bills_none.html", {"tab": "bills", "has_bills": False})
+    return redirect("resident:account-bills", public_id=account.public_id)
+
+
+@require_GET
+@never_cache
+@login_required
+def account_bills(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show one account's bills."""
+    user = _viewer(request)
+    return _account_page(request, _account_of(user, public_id))
+
+
+def _account_page(request: HttpRequest, account: Account, *, error: str = "") -> HttpResponse:
+    everything = request.GET.get("all") == "1"
+    today = now().astimezone(utility_zone()).date()
+    page = bills_page(_viewer(request), account, everything=everything, today=today)
+    context = {"page": page, "tab": "bills", "has_bills": True, "languages": _languages(), "error": error}
+    return render(request, "resident/bills.html", context, status=422 if error else 200)
+
+
+def _languages() -> list[tuple[str, str]]:
+    names = {"en": "English", "es": "Español"}  # each in its own words
+    return [(code, names.get(code, code)) for code in LANGUAGES]
+
+
+@require_GET
+@never_cache
+@login_required
+def bill(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show one bill and how it came about, in the language of the page."""
+    user = _viewer(request)
+    row = _bill_of(user, public_id)
+    replaced_by = visible_bills(user).filter(replaces=row).order_by("-pk").first()
+    context = {
+        "row": bill_row(row),
+        "account": row.account,
+        "words": words_of(facts_of(row), _language()),
+        "deliveries": deliveries_of(row),
+        "replaced_by": None if replaced_by is None else bill_row(replaced_by),
+        "tab": "bills",
+        "has_bills": True,
+    }
+    return render(request, "resident/bill.html", context)
+
+
+@require_GET
+@never_cache
+@login_required
+def pdf(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Give out a bill as a PDF, in the language that is asked for or else that of the page."""
+    row = _bill_of(_viewer(request), public_id)
+    asked = request.GET.get("language", "")
+    language = asked if asked in LANGUAGES else _language()
+    headers = {"Content-Disposition": f'attachment; filename="water-bill-{row.number}.pdf"'}
+    return HttpResponse(render_pdf(facts_of(row), language), content_type="application/pdf", headers=headers)
+
+
+@require_POST
+@never_cache
+@login_required
+def delivery(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Keep how an account's bills are to come."""
+    user = _viewer(request)
+    account = _account_of(user, public_id)
+    way = request.POST.get("way", "")
+    chosen = Delivery(way == PAPER, "" if way == PAPER else way, request.POST.get("language", ""))
+    try:
+        set_delivery(account, chosen, actor=user)
+    except Refused as error:
+        return _account_page(request, account, error=str(error))
+    messages.success(request, _("Saved. It holds from your next bill on."))
+    return HttpResponseRedirect(reverse("resident:account-bills", args=[account.public_id]), status=303)
+
+
+def _language() -> str:
+    return (get_language() or "en")[:2]
