@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from portal.bill_files_cli import attach as attach_files
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -247,3 +249,6 @@ def _tell_calculated(bill: CalculatedBill, *, as_json: bool) -> None:
         f"  held: {found.code} {found.detail.get('text', '')}" for found in bill.findings if found.severity == "hold"
     ]
     _print(done, as_json=as_json, text="\n".join([head, *rows, *holds]))
+
+
+attach_files(bill_group)
