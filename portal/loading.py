@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _LABEL = "command line"
 _PARTS = {"utility", "staff", "residents", "premises"}
+_UTILITY = (
+    "name", "zone", "contact_email", "contact_phone", "portal_url", "postal_address", "ways_to_pay", "dispute",
+)  # fmt: skip
 
 
 @transaction.atomic
@@ -62,9 +65,9 @@ def _at(place: str, step: Any) -> None:
 
 
 def _utility(row: Mapping[str, Any]) -> None:
-    allowed = {"name", "zone", "contact_email", "contact_phone"}
-    values = {key: value for key, value in row.items() if key in allowed}
-    utility, _ = UtilitySettings.objects.update_or_create(pk=1, defaults=values)
+    if unknown := set(row).difference(_UTILITY):
+        raise ConfigError([f"utility.{name}: unknown key; expected {', '.join(_UTILITY)}" for name in sorted(unknown)])
+    utility, _ = UtilitySettings.objects.update_or_create(pk=1, defaults=dict(row))
     try:
         _ = utility.zone_info
     except (ValueError, KeyError, OSError) as error:

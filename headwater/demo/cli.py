@@ -52,6 +52,11 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     help=f"Let a home leak, counted from 0.  [default: {TOILET}, a toilet that runs; with --check none]",
 )
 @click.option(
+    "--months",
+    type=click.IntRange(0, 13),
+    help="Calendar months that the meters logged before, and that are billed.  [default: 3; with --check or --usage 0]",
+)
+@click.option(
     "--dir", "directory", type=click.Path(path_type=Path), help="Keep everything here (default: thrown away)."
 )
 @click.option("--check", is_flag=True, help="Run for a bounded time without a terminal, then reconcile.")
@@ -73,6 +78,7 @@ def demo(
     every_s: float | None,
     usage: Path | None,
     leaks: Sequence[str],
+    months: int | None,
     directory: Path | None,
     check: bool,
     seconds: float,
@@ -84,6 +90,9 @@ def demo(
     speed = (1.0 if check else 60.0) if speed is None else speed
     every_s = min(900.0, 5.0 * speed) if every_s is None else every_s
     leaks = leaks or (() if check or meters == 1 else (TOILET,))
+    if months and (check or usage):
+        raise ConfigError("--months   nothing was logged before with --check or --usage; leave it out")
+    months = (0 if check or usage else 3) if months is None else months
     _refuse_nonsense(speed=speed, every_s=every_s, seconds=seconds, leaks=leaks, meters=meters)
     # A shell starts its background jobs with SIGINT ignored; whoever sends it to us means it.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,6 +109,7 @@ def demo(
             usage=usage,
             leaks=leaks,
             sabotage=sabotage,
+            months=months,
         )
     )
     progress = Lines()

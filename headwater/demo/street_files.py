@@ -10,6 +10,27 @@ from typing import Any
 DEMO_PASSWORD = "running-water-2026"  # noqa: S105 (printed on the demo's screen, known to everybody)
 ZONE = "America/Chicago"
 STAFF_EMAIL = "staff@headwater.example"
+SECOND_STAFF_EMAIL = "supervisor@headwater.example"
+WAYS_TO_PAY = [
+    {
+        "label": {"en": "In person, by cash, check or card", "es": "En persona, en efectivo, con cheque o tarjeta"},
+        "detail": {
+            "en": "At the utility's counter of this demonstration",
+            "es": "En la ventanilla de esta demostración",
+        },
+    },
+    {
+        "label": {"en": "By mail, with the stub of this bill", "es": "Por correo, con el talón de esta factura"},
+        "detail": {
+            "en": "Nobody opens the letters of a demonstration",
+            "es": "Nadie abre las cartas de una demostración",
+        },
+    },
+]
+DISPUTE = {
+    "en": "Write or call before the due date: nothing is cut off while a bill is disputed.",
+    "es": "Escriba o llame antes de la fecha de vencimiento: no se corta el servicio mientras se disputa una factura.",
+}
 
 
 def collector_id(number: int) -> str:
@@ -20,6 +41,11 @@ def collector_id(number: int) -> str:
 def resident_email(number: int) -> str:
     """Return the address of the resident behind the n-th meter, counting from 1."""
     return f"resident{number}@headwater.example"
+
+
+def account_number(number: int) -> str:
+    """Return the number of the account behind the n-th meter, counting from 1."""
+    return str(1_000_000 + number)
 
 
 def lines_of(street: dict[str, Any], *, collectors: int) -> list[list[dict[str, Any]]]:
@@ -63,11 +89,20 @@ def _meter(meter: dict[str, Any]) -> dict[str, Any]:
     return {**row, **{key: meter[key] for key in ("model", "identity") if meter.get(key)}}
 
 
-def portal_load(street: dict[str, Any]) -> dict[str, Any]:
+def portal_load(street: dict[str, Any], *, portal_url: str = "") -> dict[str, Any]:
     """Return the import file of the street's premises: one account, one resident and one meter each."""
     return {
-        "utility": {"name": "City of Norman (demonstration)", "zone": ZONE},
-        "staff": [{"email": STAFF_EMAIL, "name": "Billing desk", "password": DEMO_PASSWORD}],
+        "utility": {
+            "name": "City of Norman (demonstration)",
+            "zone": ZONE,
+            "portal_url": portal_url,
+            "ways_to_pay": WAYS_TO_PAY,
+            "dispute": DISPUTE,
+        },
+        "staff": [
+            {"email": STAFF_EMAIL, "name": "Billing desk", "password": DEMO_PASSWORD},
+            {"email": SECOND_STAFF_EMAIL, "name": "Billing supervisor", "password": DEMO_PASSWORD},
+        ],
         "residents": [
             {"email": resident_email(n), "name": f"Resident {n}", "password": DEMO_PASSWORD}
             for n, _ in enumerate(street["meters"], start=1)
@@ -75,7 +110,7 @@ def portal_load(street: dict[str, Any]) -> dict[str, Any]:
         "premises": [
             {
                 "address": meter["premise"],
-                "account": str(1000000 + n),
+                "account": account_number(n),
                 "resident": resident_email(n),
                 "meter": {
                     **{key: meter[key] for key in ("meter_id", "register_id", "unit", "scale", "modulus")},

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from domain.clock import ScaledClock, SystemClock, clock_from_spec
 from domain.errors import ResourceUnavailable
-from headwater.demo import history, street_files
+from headwater.demo import billing, history, street_files
 from headwater.demo.processes import Child, free_port, headwater_command, nats_server, run_to_end, tail
 
 Progress = Callable[[str], None]
@@ -123,8 +123,11 @@ class System:
         self._wait_for_street()
         progress("premises, accounts and residents")
         load = self.directory / "load.json"
-        load.write_text(json.dumps(street_files.portal_load(self.street)), encoding="utf-8")
+        load.write_text(json.dumps(street_files.portal_load(self.street, portal_url=self.url)), encoding="utf-8")
         self.portal("load", str(load))
+        if self.options.months:
+            progress("rates, billing cycle and agreements")
+            billing.set_up(self)
         progress("portal web server")
         self._start_portal("serve", "--host", "127.0.0.1", "--port", str(self.web_port))
         self.children["serve"].wait_until(self._web_answers, what="the portal did not answer")
@@ -140,6 +143,9 @@ class System:
         for collector in self.collectors:
             progress(f"collector {collector.name} with {len(collector.meters)} meters")
             collector.child.start()
+        if self.options.months:
+            progress(f"{self.logged:,} logged reads on their way; then {self.options.months} months are billed")
+            billing.bill_months(self)
 
     def tend(self) -> list[str]:
         """Start again what has died; return the names."""
