@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from portal.billing.models import Adjustment, Bill
 from portal.core.clock import now
 from portal.core.errors import Refused
-from portal.core.services import audit
+from portal.core.services import audit, utility_zone
 from portal.customers.models import Account
 from portal.ledger import chart
 from portal.ledger.services import Leg, post, today
@@ -199,14 +199,14 @@ def _refuse_too_often(bill: Bill, rule: LeakAdjustment, on: date, *, besides: in
     """Refuse a second leak within the rule's months; bills next to each other are one leak, up to its bills_max."""
     earlier = Adjustment.objects.filter(account=bill.account_id, policy=LEAK, state=Adjustment.State.APPROVED)
     earlier = earlier.exclude(pk=besides or 0).select_related("bill")
-    same, days = {bill.pk}, []
+    same, days, zone = {bill.pk}, [], utility_zone()
     edges = {bill.period_start, bill.period_end}
     for other in sorted(earlier, key=lambda each: each.decided_at or each.requested_at, reverse=True):
         if other.bill and edges & {other.bill.period_start, other.bill.period_end}:
             edges |= {other.bill.period_start, other.bill.period_end}
             same.add(other.bill.pk)
         elif other.decided_at is not None:
-            days.append(other.decided_at.date())
+            days.append(other.decided_at.astimezone(zone).date())
     if len(same) > rule.bills_max or not rule.allowed_on(on, days):
         raise Refused("too-often", _("The account had a leak adjustment; the rule does not allow another one yet."))
 
