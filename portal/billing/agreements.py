@@ -185,7 +185,12 @@ def set_delivery(
     if before != after:
         row.email, row.paper, row.language, row.mail_to = email, paper, language, mail_to
         row.save(update_fields=["email", "paper", "language", "mail_to"])
-        changed = {key: [before[key], after[key]] for key in after if before[key] != after[key]}
+        private = ("email", "mail_to")  # the log says that an address changed, not which it is
+        changed = {
+            key: "changed" if key in private else [before[key], after[key]]
+            for key in after
+            if before[key] != after[key]
+        }
         audit("account.delivery", actor=actor, label=label, target=account, detail=changed)
     return row
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import get_language
@@ -43,11 +45,10 @@ NONE = "\N{EN DASH}"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One list of the page: its id there, and how wide it is."""
+    """One list of the page, with its id there."""
 
     id: str
     listing: Listing
-    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,16 @@ class AccountPage:
     def balance(self) -> str:
         """What is owed."""
         return dollars(abs(self.balance_cents))
+
+    @property
+    def filled(self) -> list[Part]:
+        """The lists that have rows."""
+        return [part for part in self.parts if part.listing.rows]
+
+    @property
+    def empty(self) -> list[Part]:
+        """The lists without any row: each is said in a word."""
+        return [part for part in self.parts if not part.listing.rows]
 
     @property
     def last_bill(self) -> Bill | None:
@@ -114,8 +125,6 @@ def bill_state(bill: Bill) -> Cell:
 
 def period(bill: Bill) -> str:
     """Return the days of a bill, the last one included as people say it."""
-    from datetime import timedelta
-
     return f"{bill.period_start.isoformat()} \N{EN DASH} {(bill.period_end - timedelta(days=1)).isoformat()}"
 
 
@@ -322,6 +331,14 @@ def _deliveries(bills: list[Bill]) -> Listing:
     )
 
 
+def kind_of(target_type: str) -> str:
+    """Return what sort of thing an audit entry is about, in words."""
+    try:
+        return str(apps.get_model(target_type)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return target_type or NONE
+
+
 def _trail(account: Account, bills: list[Bill], agreements: list[ServiceAgreement]) -> Listing:
     about = Q(target_type="customers.account", target_id=account.public_id)
     about |= Q(target_type="billing.bill", target_id__in=[bill.public_id for bill in bills])
@@ -338,7 +355,7 @@ def _trail(account: Account, bills: list[Bill], agreements: list[ServiceAgreemen
                 when(row.at),
                 Cell(row.actor.get_full_name() if row.actor else row.actor_label),
                 Cell(row.action, "code"),
-                Cell(row.target_type.rpartition(".")[2]),
+                Cell(kind_of(row.target_type)),
                 Cell(row.reason or NONE),
             )
             for row in rows[:AUDIT_SHOWN]

@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.billing.agreements import LANGUAGES, Terms, change_agreement, set_delivery
-from portal.billing.bills import preview
-from portal.billing.models import BillingAccount, ServiceAgreement
+from portal.billing.bills import final_bill, preview
+from portal.billing.models import Bill, BillingAccount, ServiceAgreement
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
@@ -181,16 +181,23 @@ def final(request: HttpRequest, public_id: str) -> HttpResponse:
     row = get_object_or_404(Account, public_id=public_id)
     context: dict[str, Any] = {"account": row, "on": request.POST.get("on", _today().isoformat())[:10]}
     if request.method == "POST":
-        from portal.billing.bills import final_bill
-
         try:
-            bill = final_bill(row, day_of(context["on"]), actor_of(request))
+            bill = _closed(request, row, context["on"])
         except Refused as error:
             context |= {"error": str(error), "fault": error.code}
         else:
-            messages.success(request, _("The final bill is made; look at it and issue it."))
+            if bill.state == Bill.State.ISSUED:
+                messages.success(request, _("The account is closed and the final bill is issued."))
+            else:
+                messages.warning(request, _("The account is closed; its final bill is held. Look at it."))
             return HttpResponseRedirect(reverse("staff:bill", args=[bill.public_id]))
     return page(request, "staff/final.html", "accounts", context, status=422 if "error" in context else 200)
+
+
+def _closed(request: HttpRequest, row: Account, on: str) -> Bill:
+    if request.POST.get("sure") != "yes":
+        raise Refused("sure", _("Say that you are sure: the agreements end and the bill goes out."))
+    return final_bill(row, day_of(on), actor_of(request))
 
 
 @require_GET

@@ -154,11 +154,11 @@ def _exact(text: str) -> Fraction | None:
 
 
 def number(value: Fraction) -> str:
-    """Return an exact fraction as people write it, at most six decimals."""
+    """Return an exact fraction as people write it, at most three decimals."""
     if value.denominator == 1:
         return f"{int(value):,}"
     shown = Decimal(value.numerator) / Decimal(value.denominator)
-    return f"{shown:,.6f}".rstrip("0").rstrip(".")
+    return f"{shown:,.3f}".rstrip("0").rstrip(".")
 
 
 def _price(value: Fraction) -> str:

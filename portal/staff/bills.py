@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -19,7 +20,7 @@ from portal.billing.models import Bill, BillLine, Charge
 from portal.core.errors import Refused
 from portal.staff.account_page import label_of
 from portal.staff.bill_lists import Filter, bill_list, cycles, held_reasons
-from portal.staff.bill_page import Charged, bill_page, used
+from portal.staff.bill_page import Charged, bill_page, number, used
 from portal.staff.drilldown import dials_behind
 from portal.staff.findings import told
 from portal.staff.listing import dollars, page_of
@@ -111,6 +112,7 @@ def line(request: HttpRequest, public_id: str, position: int) -> HttpResponse:
         "reckoned": Charged.of(row).reckoned,
         "segment": segment,
         "used": used(segment) if segment else "",
+        "carried": number(Fraction(segment.remainder)) if segment else "",
         "dials": dials_behind(segment) if segment else [],
         "charge": Charge.objects.filter(line=row).first(),
         "detail": sorted((str(key).replace("_", " "), value) for key, value in row.detail.items()),

@@ -65,5 +65,6 @@ def _detail(detail: Any) -> str:
     if isinstance(detail, dict) and "text" in detail:
         return str(detail["text"])
     if isinstance(detail, dict):
-        return "; ".join(f"{str(key).replace('_', ' ')}: {value}" for key, value in sorted(detail.items()))
+        shown = sorted((str(key).replace("_", " "), value) for key, value in detail.items() if key != "item")
+        return "; ".join(f"{key}: {value}" for key, value in shown)
     return str(detail or "")

@@ -26,7 +26,7 @@ _Row = TypeVar("_Row", bound="Model")
 class Cell:
     """One cell.
 
-    tone  good, warn or bad shows the text as a tag; number aligns right; code is for ids; empty is plain.
+    tone  good, warn or bad shows the text as a tag; number aligns right; day stays in one line; code is for ids.
     """
 
     text: str
@@ -93,7 +93,7 @@ def count(number: int) -> Cell:
 
 def day(on: date | None, otherwise: str = "") -> Cell:
     """Return a day of the utility."""
-    return Cell(otherwise if on is None else on.isoformat())
+    return Cell(otherwise if on is None else on.isoformat(), "day")
 
 
 def dollars(cents: int) -> str:

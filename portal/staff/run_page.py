@@ -10,17 +10,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.billing.models import Bill, BillLine, BillRun
-from portal.staff.account_page import Part, label_of
-from portal.staff.findings import told
+from portal.billing.models import Bill, BillRun
+from portal.billing.reports import report
+from portal.staff.account_page import NONE, Part
+from portal.staff.findings import words
 from portal.staff.listing import Cell, Listing, dollars, money, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping
 
     from portal.billing.tasks import Work
-
-EXCEPTIONS_SHOWN = 100
 
 
 def run_state(run: BillRun) -> Cell:
@@ -34,7 +33,7 @@ class RunPage:
     """Everything that the page shows of one run.
 
     moving   the worker is at it, or will be; stopped: nobody is at it any more, and somebody may let it go on.
-    bills    how many bills are in each state.
+    bills    how many bills are in each state; before: the run before of the cycle, for comparison.
     """
 
     run: BillRun
@@ -46,6 +45,7 @@ class RunPage:
     failure: str
     bills: dict[str, int]
     report: list[Part] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
 
     @property
     def percent(self) -> int:
@@ -96,6 +96,7 @@ class RunPage:
         return [
             *shown,
             (_("Charges"), dollars(charges["sum"] or 0)),
+            *([(_("Charges of the run before"), dollars(self.before["charges_cents"]))] if self.before else []),
             (_("Bill date"), self.run.bill_date.isoformat()),
             (_("Due on"), self.run.due_date.isoformat()),
             (_("Started"), _who(self.run.started_by, when(self.run.started_at).text)),
@@ -127,67 +128,86 @@ def run_page(run: BillRun, work: Work) -> RunPage:
         bills=bills,
     )
     if not under_way:
-        page.report.extend((Part("lines", _totals(run)), Part("exceptions", _exceptions(run))))
+        found = report(run)
+        parts = {"lines": _totals, "noticed": _noticed, "exceptions": _held, "aging": _owed}
+        page.report.extend(Part(name, made(found)) for name, made in parts.items())
+        page.before.update(found["before"] or {})
     return page
 
 
-def _totals(run: BillRun) -> Listing:
-    """Sum the lines of a run by service, line and rate version."""
-    lines = BillLine.objects.filter(bill__run=run).exclude(bill__state="cancelled")
-    summed = lines.values("service", "code", "version").annotate(number=Count("pk"), cents=Sum("amount_cents"))
-    rows = list(summed.order_by("service", "code", "version"))
-    labels = _labels(run, {(row["service"], row["code"]) for row in rows})
-    total = sum(row["cents"] for row in rows)
-    body = [
+def _totals(found: Mapping[str, Any]) -> Listing:
+    """List what the lines of a run come to, by service, line, tier and rate version."""
+    rows = [
         (
-            Cell(f"{labels.get((row['service'], row['code']), row['code'])} ({row['code']})"),
+            Cell(row["code"] + (f", {_('tier')} {row['tier']}" if row["tier"] is not None else "")),
             Cell(row["service"]),
-            Cell(row["version"] or "\N{EN DASH}"),
-            Cell(f"{row['number']:,}", "number"),
+            Cell(row["version"] or row["kind"]),
+            Cell(f"{row['lines']:,}", "number"),
             money(row["cents"]),
         )
-        for row in rows
+        for row in found["lines"]
     ]
-    if body:
-        number = sum(row["number"] for row in rows)
-        body.append((Cell(_("All lines")), Cell(""), Cell(""), Cell(f"{number:,}", "number"), money(total)))
+    if rows:
+        lines, cents = (sum(row[key] for row in found["lines"]) for key in ("lines", "cents"))
+        rows.append((Cell(_("All lines")), Cell(NONE), Cell(NONE), Cell(f"{lines:,}", "number"), money(cents)))
     return Listing(
         _("Totals by rate line"),
-        (_("Line"), _("Service"), _("Rates"), _("Bills"), _("Amount")),
-        tuple(body),
+        (_("Line"), _("Service"), _("Rates"), _("Lines"), _("Amount")),
+        tuple(rows),
         _("No line."),
     )
 
 
-def _labels(run: BillRun, codes: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    found = {}
-    for service, code in codes:
-        line = (
-            BillLine.objects.filter(bill__run=run, service=service, code=code).values_list("label", flat=True).first()
-        )
-        found[service, code] = label_of(line or {}, code)
-    return found
-
-
-def _exceptions(run: BillRun) -> Listing:
-    """List the bills of a run at which somebody must look, or something was noticed."""
-    found = Bill.objects.filter(run=run).exclude(findings=[]).exclude(state="cancelled").select_related("account")
-    rows = []
-    for bill in found.order_by("-state", "account__number")[:EXCEPTIONS_SHOWN]:
-        said = told(bill.findings)
-        held = bill.state == Bill.State.HELD
-        rows.append(
-            (
-                Cell(bill.account.number, href=reverse("staff:bill", args=[bill.public_id])),
-                Cell(bill.account.name or "\N{EN DASH}"),
-                Cell(str(bill.get_state_display()), "bad" if held else "warn"),
-                Cell("; ".join(row["words"] for row in said)),
-                money(bill.charges_cents),
-            )
-        )
+def _noticed(found: Mapping[str, Any]) -> Listing:
+    """List what was noticed, and on how many bills."""
     return Listing(
-        _("Exceptions"),
-        (_("Account"), _("Name"), _("State"), _("What was noticed"), _("Charges")),
-        tuple(rows),
+        _("What was noticed"),
+        (_("What"), _("Effect"), _("Bills")),
+        tuple(
+            (
+                Cell(words(row["code"])),
+                Cell(_("holds the bill"), "bad") if row["severity"] == "hold" else Cell(_("note"), "warn"),
+                Cell(f"{row['bills']:,}", "number"),
+            )
+            for row in found["findings"]
+        ),
         _("Nothing was noticed."),
     )
+
+
+def _held(found: Mapping[str, Any]) -> Listing:
+    """List the bills that are held, the first 200."""
+    return Listing(
+        _("Held bills"),
+        (_("Account"), _("Why"), _("Charges")),
+        tuple(
+            (
+                Cell(row["account"], href=reverse("staff:bill", args=[row["bill"]])),
+                Cell("; ".join(words(code) for code in row["holds"])),
+                money(row["charges_cents"]),
+            )
+            for row in found["exceptions"]
+        ),
+        _("No bill is held."),
+    )
+
+
+def _owed(found: Mapping[str, Any]) -> Listing:
+    """List what the cycle's accounts owe by age on the bills' day."""
+    return Listing(
+        _("What the cycle owes, by age"),
+        (_("Age"), _("Amount")),
+        tuple((Cell(AGES[name]() if name in AGES else name), money(cents)) for name, cents in found["aging"].items()),
+        _("Nothing is owed."),
+    )
+
+
+AGES: dict[str, Callable[[], str]] = {
+    "current_cents": lambda: _("not due yet"),
+    "to_30_cents": lambda: _("1 to 30 days late"),
+    "to_60_cents": lambda: _("31 to 60 days late"),
+    "to_90_cents": lambda: _("61 to 90 days late"),
+    "over_90_cents": lambda: _("more than 90 days late"),
+    "credit_cents": lambda: _("customers' credit"),
+}
+"""The ages of what is owed, as staff say them."""
