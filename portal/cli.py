@@ -463,8 +463,9 @@ def _add_groups() -> None:
     from portal.import_cli import import_group
     from portal.ledger_cli import ledger_group
     from portal.rates_cli import rates_group
+    from portal.reads_cli import reads_group
 
-    for group in (bill_group, import_group, ledger_group, rates_group):
+    for group in (bill_group, import_group, ledger_group, rates_group, reads_group):
         portal.add_command(group)
 
 

@@ -8,14 +8,14 @@ import click
 
 from portal.cli import _ACTOR, _django, _print, json_option
 
-_KINDS = ("cycles", "accounts", "premises", "meters", "installations", "occupancies", "agreements", "balances")
+_KINDS = ("cycles", "accounts", "premises", "meters", "installations", "occupancies", "agreements", "balances", "reads")
 
 
 @click.group("import")
 def import_group() -> None:
     """Import a CSV file: first a dry run that lists every problem, then with --apply in one transaction.
 
-    In this order: cycles, accounts, premises, meters, installations, occupancies, agreements, balances.
+    In this order: cycles, accounts, premises, meters, installations, occupancies, agreements, balances, reads.
     """
 
 
@@ -25,7 +25,7 @@ def _command(kind: str) -> click.Command:
     @click.option("--apply", "write", is_flag=True, help="Write it, if nothing is wrong with it.")
     @json_option
     def command(file: Path, write: bool, as_json: bool) -> None:
-        _import(kind, file, write=write, as_json=as_json)
+        import_file(kind, file, write=write, as_json=as_json)
 
     return command
 
@@ -51,7 +51,8 @@ def template(kind: str, as_json: bool) -> None:
     )
 
 
-def _import(kind: str, file: Path, *, write: bool, as_json: bool) -> None:
+def import_file(kind: str, file: Path, *, write: bool, as_json: bool) -> None:
+    """Look at a file of one kind, or write it, and say what came of it."""
     _django()
     from portal.importing.errors import ImportRefused
     from portal.importing.report import Report

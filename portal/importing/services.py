@@ -13,7 +13,17 @@ from django.utils.translation import gettext as _
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import audit
-from portal.importing import accounts, agreements, balances, cycles, installations, meters, occupancies, premises
+from portal.importing import (
+    accounts,
+    agreements,
+    balances,
+    cycles,
+    installations,
+    meters,
+    occupancies,
+    premises,
+    reads,
+)
 from portal.importing.columns import Findings, read_rows
 from portal.importing.csv_file import read_csv
 from portal.importing.errors import ImportRefused
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, Kind] = {
     module.KIND.name: module.KIND
-    for module in (cycles, accounts, premises, meters, installations, occupancies, agreements, balances)
+    for module in (cycles, accounts, premises, meters, installations, occupancies, agreements, balances, reads)
 }
 """In the order in which a utility imports them: each speaks of those before it."""
 

@@ -15,14 +15,13 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from domain.reading import ReadQuality
-from domain.units import Unit, count_value
 from portal.core.clock import now
 from portal.core.services import audit, bump_change, utility_zone
 from portal.metering.models import DailyVolume, Installation, MeterRegister, ReadFinding, ReadVerdict
 from portal.metering.nearest import Probe, nearest_reads
 from portal.metering.points import excluded
 from portal.metering.reads import from_us, reads_of, to_us
-from portal.metering.validation.steps import Allowance, OffTrack, off_track
+from portal.metering.validation.steps import Allowance, OffTrack, allowance_of, off_track
 from portal.metering.validation.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def _settled(registers: Iterable[int]) -> dict[int, set[int]]:
 def _screen(
     register: MeterRegister, track: Sequence[tuple[int, int]], settled: set[int], thresholds: Thresholds
 ) -> int:
-    allowance = _allowance(register.unit, register.scale, register.modulus, thresholds)
+    allowance = allowance_of(register.unit, register.scale, register.modulus, thresholds)
     if not off_track(track, allowance, settled):
         return 0
     starts = Installation.objects.filter(meter=register.meter_id).values_list("start", flat=True)
@@ -125,11 +124,6 @@ def _screen(
 def _hung_up_between(run: OffTrack, installed: set[int]) -> bool:
     """Tell whether the meter was hung up somewhere between the reads: its counts there are another story."""
     return any(run.before[0] < start_us <= run.first_us for start_us in installed)
-
-
-def _allowance(unit: str, scale: int, modulus: int | None, thresholds: Thresholds) -> Allowance:
-    worth = count_value(Unit(unit), scale)
-    return Allowance(Fraction(thresholds.step_l) / worth, Fraction(thresholds.flow_max_l_per_min) / worth, modulus)
 
 
 def _own_allowance(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from domain.units import rollover_difference
+from domain.units import Unit, count_value, rollover_difference
+from portal.metering.validation.thresholds import DEFAULTS, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -40,6 +41,12 @@ class Allowance:
         """Tell whether a read follows from one read and is no farther from it than from the other."""
         own, others = (abs(rollover_difference(before[1], read[1], self.modulus)) for before in (one, other))
         return not self.excess(one, read) and own <= others
+
+
+def allowance_of(unit: str, scale: int, modulus: int | None, thresholds: Thresholds = DEFAULTS) -> Allowance:
+    """Return what a register of a unit and scale may count, when nothing more is known of its meter."""
+    worth = count_value(Unit(unit), scale)
+    return Allowance(Fraction(thresholds.step_l) / worth, Fraction(thresholds.flow_max_l_per_min) / worth, modulus)
 
 
 @dataclass(frozen=True, slots=True)
