@@ -71,7 +71,8 @@ def service_name(service: str) -> str:
 
 def _line(line: LineFacts, facts: BillFacts, language: str) -> LineWords:
     segment = facts.segments[line.segment] if line.segment is not None else None
-    details = [_calculation(line, segment), _bounds(line, segment), _share(line), _part(segment, facts)]
+    when = ", ".join(part for part in (_share(line), _part(segment, facts)) if part)
+    details = [_calculation(line, segment), _bounds(line, segment), when]
     return LineWords(
         label=in_language(line.label, language) or line.code,
         details=tuple(detail for detail in details if detail),
