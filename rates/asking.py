@@ -151,6 +151,7 @@ def plain_text(number: Fraction) -> str:
 
 
 def request_of(book: Book, question: Question, on: date) -> PriceRequest:
+    """Return the request that a question makes of a book; raises InputError."""
     given: dict[str, object] = {}
     for pair in question.inputs:
         name, equals, value = pair.partition("=")
@@ -159,9 +160,12 @@ def request_of(book: Book, question: Question, on: date) -> PriceRequest:
         if name.strip() in given:
             raise InputError(f"input {name.strip()} is given twice")
         given[name.strip()] = value.strip()
-    own = isinstance(book, FileBook)
-    units = _own_usage(book, given) if isinstance(book, FileBook) else _owrs_usage(given)
-    full_days = question.full_days or (MONTH_DAYS if own or question.days is not None else 1)
+    if isinstance(book, FileBook):
+        units, usual_days = _own_usage(book, given), MONTH_DAYS
+    else:
+        # The length of an OWRS period is an input of its own (days_in_period), as the file uses it.
+        units, usual_days = _owrs_usage(given), 1 if question.days is None else MONTH_DAYS
+    full_days = question.full_days or usual_days
     return PriceRequest(
         rate_class=question.rate_class,
         units=units,

@@ -172,10 +172,8 @@ def test_what_is_no_rate_file_at_all(text: str, message: str) -> None:
 
 
 def test_a_chain_of_likes_is_cut() -> None:
-    classes = "".join(
-        f"      c{n}:\n        label: {{en: C}}\n        like: c{n + 1}\n        services:\n          s{n}: {{like: c{n + 1}/w}}\n"
-        for n in range(80)
-    )
+    one = "      c{0}:\n        label: {{en: C}}\n        like: c{1}\n        services:\n          s{0}: {{like: c{1}/w}}\n"
+    classes = "".join(one.format(n, n + 1) for n in range(80))
     tail = "      c80:\n        label: {en: C}\n        like: home\n"
     with pytest.raises(RateFileError, match="leads back here"):
         load_file(small_text("code: a, charge: fixed, price: 1") + classes + tail, name="small.yaml")
