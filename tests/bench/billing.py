@@ -1,0 +1,262 @@
+"""A month of bills: how long a run takes on PostgreSQL with two processes, and what SIGKILL in the middle of one does.
+
+`run` starts this module as a program of its own for each size. Accounts, meters and quarter-hourly reads are written
+straight into their tables; everything after that is the product's own commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.measure import rounded, say
+from tests.bench.portals import new_portal, print_figures
+from tests.postgres import PostgresMissing, throwaway_postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZES, QUICK_SIZES = (4_100, 41_000), (150, 300)
+JOBS = 2
+FIRST_DAY, DAYS = date(2026, 8, 30), 66
+ENDS = (date(2026, 10, 1), date(2026, 11, 1))
+PROFILES, READS_A_DAY = 64, 96
+TARGET_S = 300.0
+
+
+def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
+    """Measure each size on a PostgreSQL of its own."""
+    sizes = QUICK_SIZES if quick else SIZES
+    found: dict[str, Any] = {
+        "what": f"accounts with a meter read every 15 minutes, residential, water, sewer and sanitation; {JOBS} "
+        "processes; calculation with validation of the reads, then issue with ledger, frozen facts and messages; the "
+        "second month killed with SIGKILL in the middle and continued; ms an account are of the first month's run",
+        "target_s": TARGET_S,
+    }
+    try:
+        for size in sizes:
+            found[f"accounts_{size}"] = _program(folder, size)
+    except PostgresMissing as missing:
+        return {**found, "postgresql": str(missing)}
+    small, large = (found[f"accounts_{size}"]["calculation_ms_per_account"] for size in sizes)
+    return {**found, "large_over_small": rounded(large / small)}
+
+
+def _program(folder: Path, accounts: int) -> dict[str, Any]:
+    home = folder / str(accounts)
+    home.mkdir(parents=True)
+    with throwaway_postgres() as url:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "DJANGO_"))}
+        environment |= {
+            "DJANGO_SETTINGS_MODULE": "portal.config.settings",
+            "DATABASE_URL": url,
+            "HEADWATER_PORTAL_DIR": str(home),
+            "HEADWATER_BROKER_URL": "mqtts://127.0.0.1:8883",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, "--accounts", str(accounts)],
+            env=environment, stdout=subprocess.PIPE, check=True, timeout=3600,
+        )  # fmt: skip
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def measure(accounts: int) -> dict[str, Any]:
+    """Return the figures of one size."""
+    new_portal()
+    from portal.billing.models import BillRun
+
+    began = time.perf_counter()
+    seed(accounts)
+    say(f"{accounts} accounts and {accounts * DAYS} days of reads in {time.perf_counter() - began:.0f} s")
+    at_work = ("--jobs", str(JOBS), "--chunk", str(min(500, accounts // 10)))
+    calculated_s = _timed("run", "A", "--period-end", ENDS[0].isoformat(), *at_work)
+    run_id = BillRun.objects.get(period_end=ENDS[0]).public_id
+    issued_s = _timed("issue", run_id, *at_work)
+    say(f"first month: calculated in {calculated_s:.1f} s, issued in {issued_s:.1f} s")
+    killed = _killed_in_the_middle(accounts, at_work)
+    return {
+        "accounts": accounts,
+        "calculation_s": rounded(calculated_s),
+        "calculation_ms_per_account": rounded(1000 * calculated_s / accounts),
+        "issue_s": rounded(issued_s),
+        "issue_ms_per_account": rounded(1000 * issued_s / accounts),
+        "within_target": calculated_s <= TARGET_S,
+        "killed": killed,
+    }
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "headwater", "portal", "bill", *arguments, "--json"]
+
+
+def _timed(*arguments: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(_command(*arguments), check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def _killed_in_the_middle(accounts: int, at_work: tuple[str, ...]) -> dict[str, Any]:
+    """Calculate and issue the second month, kill everything at work in the middle of each, continue, count."""
+    from django.db.models import Count, Sum
+
+    from portal.billing.models import Bill, BillLine, BillRun
+    from portal.ledger.models import JournalEntry, Posting
+
+    kills = {}
+    arguments = ("run", "A", "--period-end", ENDS[1].isoformat(), *at_work)
+    kills["calculating"] = _kill_at(arguments, lambda: Bill.objects.filter(period_end=ENDS[1]).count(), accounts // 3)
+    run_id = BillRun.objects.get(period_end=ENDS[1]).public_id
+    _timed("continue", run_id, *at_work)
+    issued = Bill.objects.filter(period_end=ENDS[1], state=Bill.State.ISSUED)
+    kills["issuing"] = _kill_at(("issue", run_id, *at_work), issued.count, accounts // 3)
+    _timed("continue", run_id, *at_work)
+    _timed("issue", run_id)
+    bills = Bill.objects.filter(period_end=ENDS[1])
+    per_account = bills.values("account").annotate(n=Count("pk"))
+    lines = BillLine.objects.filter(bill__in=bills).aggregate(cents=Sum("amount_cents"))["cents"]
+    charges = bills.aggregate(cents=Sum("charges_cents"))["cents"]
+    entries = JournalEntry.objects.filter(kind="bill", bills__in=bills)
+    posted = Posting.objects.filter(entry__in=entries, amount_cents__gt=0).aggregate(cents=Sum("amount_cents"))["cents"]
+    found = {
+        "bills_when_killed": kills,
+        "bills": bills.count(),
+        "held": bills.filter(state=Bill.State.HELD).count(),
+        "doubles": per_account.filter(n__gt=1).count(),
+        "missing": accounts - per_account.count(),
+        "entries": entries.count(),
+        "lines_are_charges": lines == charges,
+        "posted_are_charges": posted == charges,
+    }
+    found["right"] = (
+        found["bills"] == accounts
+        and found["entries"] == accounts - found["held"]
+        and not found["doubles"]
+        and found["lines_are_charges"]
+        and (found["posted_are_charges"] or found["held"] > 0)
+    )
+    return found
+
+
+def _kill_at(arguments: tuple[str, ...], done: Any, at: int) -> int:
+    """Start a command and kill it and its workers as soon as so many bills are done; return how many were then."""
+    process = subprocess.Popen(_command(*arguments), stdout=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and done() < at:
+        time.sleep(0.02)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    found: int = done()
+    return found
+
+
+def seed(accounts: int) -> None:
+    """Write rates, a cycle, accounts with their meters, and their reads."""
+    from portal.billing import rate_books
+    from portal.billing.models import Cycle
+    from portal.core.models import User
+
+    text = files("rates").joinpath("files/norman.yaml").read_text(encoding="utf-8")
+    loader = User.objects.create_user("rates@example.org", "correct-horse-7", is_staff=True)
+    other = User.objects.create_user("second@example.org", "correct-horse-7", is_staff=True)
+    rate_books.approve(rate_books.load(text, name="norman.yaml", actor=loader), actor=other)
+    cycle = Cycle.objects.create(code="A", name="all")
+    for start in range(0, accounts, 2000):
+        _homes(range(start, min(start + 2000, accounts)), cycle)
+    _reads(accounts)
+
+
+def _homes(numbers: range, cycle: Any) -> None:
+    from portal.billing.models import BillingAccount, ServiceAgreement
+    from portal.customers.models import Account, Occupancy, Premise, ServicePoint
+    from portal.fleet.models import Meter
+    from portal.metering.calendar import midnight
+    from portal.metering.models import Installation, MeterRegister, RegisterState
+    from tests.portal.billed import CHICAGO
+
+    first = FIRST_DAY + timedelta(days=1)
+    since = midnight(first, CHICAGO)
+    premises = Premise.objects.bulk_create([Premise(address=f"{n} Elm Street") for n in numbers])
+    points = ServicePoint.objects.bulk_create([ServicePoint(premise=premise) for premise in premises])
+    made = Account.objects.bulk_create([Account(number=f"{n:07}", name=f"Customer {n}") for n in numbers])
+    BillingAccount.objects.bulk_create(
+        [BillingAccount(account=account, cycle=cycle, email=f"a{account.number}@example.org") for account in made]
+    )
+    meters = Meter.objects.bulk_create([Meter(meter_id=f"MTR-{n:08}", first_seen_at=since) for n in numbers])
+    registers = MeterRegister.objects.bulk_create(
+        [
+            MeterRegister(meter=meter, register_id="total", unit="m3", scale=-3, modulus=10**8, claimed=True)
+            for meter in meters
+        ]
+    )
+    last = datetime.combine(FIRST_DAY + timedelta(days=DAYS), datetime.min.time(), UTC)
+    RegisterState.objects.bulk_create(
+        [
+            RegisterState(register=row, last_read_at=last, last_count=0, last_quality=0, change_number=1)
+            for row in registers
+        ]
+    )
+    places = list(zip(made, points, meters, strict=True))
+    Installation.objects.bulk_create([Installation(meter=m, service_point=p, start=since) for _, p, m in places])
+    Occupancy.objects.bulk_create([Occupancy(account=a, service_point=p, start=since) for a, p, _ in places])
+    ServiceAgreement.objects.bulk_create(
+        [ServiceAgreement(account=a, service_point=p, rate_class="residential", start=first) for a, p, _ in places]
+    )
+
+
+def _reads(accounts: int) -> None:
+    """Copy packed days and daily volumes: meters share 64 households' series, so that making them costs little."""
+    from django.db import connection
+
+    from portal.metering.models import MeterRegister
+
+    profiles = [_profile(random.Random(seed)) for seed in range(PROFILES)]
+    rows = list(MeterRegister.objects.order_by("pk").values_list("pk", flat=True))
+    assert len(rows) == accounts
+    with connection.cursor() as cursor:
+        with cursor.copy("COPY metering_registerday (register, day, reads, packed) FROM STDIN") as copy:
+            for number, register in enumerate(rows):
+                lines = profiles[number % PROFILES][0]
+                copy.write("".join(f"{register}\t{line}\n" for line in lines))
+        with cursor.copy("COPY metering_dailyvolume (register, day, counts, quality, interpolated) FROM STDIN") as copy:
+            for number, register in enumerate(rows):
+                lines = profiles[number % PROFILES][1]
+                copy.write("".join(f"{register}\t{line}\n" for line in lines))
+        cursor.execute("ANALYZE")
+
+
+def _profile(rng: random.Random) -> tuple[list[str], list[str]]:
+    """Return one household's packed storage days and its daily volumes, as lines of COPY without the register."""
+    from domain.reading import ReadQuality
+    from portal.metering.packed import DAY_US, KeptRead, pack_day
+    from tests.portal.billed import CHICAGO
+
+    day0 = (FIRST_DAY - date(1970, 1, 1)).days
+    litres_a_day = rng.randrange(200, 2500)
+    count, append, packed, volumes = rng.randrange(10**7), 1, [], dict[date, int]()
+    for day in range(day0, day0 + DAYS):
+        reads = []
+        for slot in range(READS_A_DAY):
+            at = day * DAY_US + slot * 900_000_000 + rng.randrange(60_000) * 1000
+            reads.append(KeptRead(at, 1, append, count, int(ReadQuality.MEASURED), 0, 0))
+            used = rng.choice((0, 0, 1, 2)) * litres_a_day // 72
+            local = datetime.fromtimestamp(at / 1e6, CHICAGO).date()
+            volumes[local] = volumes.get(local, 0) + used
+            count, append = count + used, append + 250
+        packed.append(f"{day}\t{READS_A_DAY}\t\\\\x{pack_day(day, reads).hex()}")
+    return packed, [f"{day.isoformat()}\t{counts}\t0\tf" for day, counts in volumes.items()]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--accounts", type=int, required=True)
+    print_figures(measure(parser.parse_args().accounts))

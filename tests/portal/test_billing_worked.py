@@ -1,0 +1,109 @@
+"""The worked tables of docs/algorithms/proration.md, figure by figure."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+
+from domain.units import Unit
+from portal.billing.models import Bill
+from portal.metering.calendar import midnight
+from portal.metering.models import Installation
+from tests.portal import billed
+from tests.portal.billed import CHICAGO, Home, cycle, lines_of, reads, run, steady
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _book() -> None:
+    billed.rate_book()
+
+
+def water_only(home: Home) -> Home:
+    home.agreement.services = ["water"]
+    home.agreement.save()
+    return home
+
+
+def test_a_rate_change_in_the_middle_of_a_period() -> None:
+    middle = cycle("M", read_day=15)
+    home = water_only(billed.home(1, date(2023, 7, 15), cycle_=middle))
+    reads(home.register, steady(date(2023, 7, 15), date(2023, 9, 16), 411), fold=True)
+    (bill,) = run(date(2023, 9, 15), cycle_=middle)
+    segments = list(bill.segments.order_by("start"))
+    assert [(s.version, s.days, s.full_days, s.units) for s in segments] == [
+        ("2015-01-01", 17, 31, 6_987),
+        ("2023-09-01", 14, 31, 5_754),
+    ]
+    assert [cents for _, _, cents in lines_of(bill)] == [411, 919, 1740, 492, 781, 1573]
+    assert bill.charges_cents == 5916
+
+
+def test_a_move_in() -> None:
+    home = water_only(billed.home(1, date(2026, 6, 20)))
+    reads(home.register, steady(date(2026, 6, 20), date(2026, 7, 2), 300), fold=True)
+    (bill,) = run(date(2026, 7, 1))
+    (segment,) = bill.segments.all()
+    assert (bill.period_start, segment.days, segment.full_days, segment.units) == (date(2026, 6, 20), 11, 30, 3_300)
+    assert [cents for _, _, cents in lines_of(bill)] == [400, 634, 660]
+
+
+def swapped(home: Home, day: date, *, old_last: int) -> Home:
+    """A meter that counts litres takes the place of the home's; it shows 7 when it is hung up."""
+    moment = midnight(day, CHICAGO) + timedelta(hours=10)
+    Installation.objects.filter(pk=home.installation.pk).update(end=moment, last_count=old_last, register=home.register)
+    register = billed.meter("NEW-00000001", unit=Unit.CUBIC_METRE, scale=-3)
+    installation = Installation.objects.create(
+        meter=register.meter, service_point=home.service_point, start=moment, register=register, first_count=7
+    )
+    return Home(home.account, home.service_point, installation, register, home.agreement)
+
+
+def test_a_meter_swap() -> None:
+    home = water_only(billed.home(1, date(2026, 5, 1), first_count=0))
+    reads(home.register, steady(date(2026, 5, 1), date(2026, 6, 15), 300), fold=True)
+    new = swapped(home, date(2026, 6, 15), old_last=13_600)
+    points = [(midnight(date(2026, 7, day), CHICAGO), 7 + 17_600 + day * 1_000) for day in (1, 2)]
+    reads(new.register, points, fold=True)
+    run(date(2026, 6, 1))
+    (bill,) = run(date(2026, 7, 1))
+    (segment,) = bill.segments.all()
+    # 13,600 - 31 x 300 = 4,300 gal on the old dial, 18,600 l = 4,913.600... gal on the new one.
+    assert segment.units == 9_213
+    shown = [(dial.first_shown, dial.last_shown) for dial in segment.dials.order_by("start")]
+    assert shown == [(9_300, 13_600), (7, 18_607)]
+    assert [cents for _, _, cents in lines_of(bill)] == [1090, 1730, 1896]
+
+
+def test_an_estimate_and_its_true_up() -> None:
+    home = water_only(billed.home(1, date(2026, 3, 1)))
+    reads(home.register, steady(date(2026, 3, 1), date(2026, 6, 10), 300), fold=True)
+    for end in (date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1)):
+        run(end)
+    (june,) = run(date(2026, 7, 1))
+    assert june.estimated
+    (segment,) = june.segments.all()
+    assert segment.units == 9_000
+    assert [cents for _, _, cents in lines_of(june)] == [1090, 1730, 1800]
+    # The meter is heard again on July 20; since June 10 it counted 500 a day.
+    later = steady(date(2026, 7, 20), date(2026, 8, 2), 500, start=101 * 300 + 40 * 500)
+    reads(home.register, later, fold=True)
+    (july,) = run(date(2026, 8, 1))
+    (segment,) = july.segments.all()
+    assert (segment.units, july.estimated) == (15_500, False)
+    assert lines_of(july) == [
+        ("water", "base", 1090),
+        ("water", "use", 1730),
+        ("water", "use", 4500),
+        ("water", "use", 338),
+        ("water", "true-up", 1890),
+    ]
+    line = july.lines.get(kind="true-up")
+    assert line.detail["estimated_units"] == 9_000
+    assert line.detail["actual_units"] == 13_200
+    assert (line.detail["estimated_cents"], line.detail["actual_cents"]) == (4620, 6510)
+    total = sum(segment.units for bill in Bill.objects.all() for segment in bill.segments.all())
+    made_up = line.detail["actual_units"] - line.detail["estimated_units"]
+    assert total + made_up == 101 * 300 + 52 * 500
