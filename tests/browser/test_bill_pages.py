@@ -1,0 +1,120 @@
+"""A resident's bills in a browser: on a phone and a desk, with the keyboard alone, in both languages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import pages
+from tests.browser.conftest import ROOT
+from tests.browser.my_bills import HOLDER, NEWCOMER
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import ServedPortal, Visit
+
+
+@pytest.fixture(scope="module")
+def _bills(portal: ServedPortal) -> None:
+    """The portal's homes, and bills for two of its people."""
+    command = [sys.executable, "-m", "tests.browser.my_bills"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+pytestmark = pytest.mark.usefixtures("_bills")
+
+
+def _faults(page: Page) -> list[str]:
+    found = []
+    for width, height in (pages.PHONE, pages.DESK):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
+        if (excess := pages.sideways_scroll_px(page)) > 0:
+            found.append(f"{width} px: scrolls sideways by {excess} px")
+    return found
+
+
+def _spanish(page: Page) -> None:
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_the_list_and_a_bill_have_no_fault_on_a_phone_and_a_desk(visit: Visit, language: str) -> None:
+    page = visit.open("/bills/", as_=HOLDER, size=pages.PHONE)
+    if language == "es":
+        _spanish(page)
+    page.wait_for_selector("#bill-history")
+    assert _faults(page) == []
+    page.click("#current-bill")
+    page.wait_for_selector("#bill-due")
+    assert _faults(page) == []
+
+
+def test_an_account_without_bills_and_somebody_without_an_account(visit: Visit) -> None:
+    page = visit.open("/bills/", as_=NEWCOMER)
+    page.wait_for_selector("#no-bills")
+    assert _faults(page) == []
+    page = visit.open("/bills/", as_="nobody@example.org")
+    assert "no bills" in page.inner_text("h1")
+    assert _faults(page) == []
+
+
+def test_what_is_owed_leads_to_the_bill_and_its_pdf(visit: Visit) -> None:
+    page = visit.open("/bills/", as_=HOLDER)
+    owed = page.inner_text("#owed")
+    page.click("#current-bill")
+    page.wait_for_selector("#bill-charges-total")
+    assert page.inner_text("#bill-due") == owed
+    with page.expect_download() as waiting:
+        page.click("#bill-pdf")
+    assert waiting.value.suggested_filename.startswith("water-bill-2026")
+    with waiting.value.path().open("rb") as file:
+        assert file.read(5) == b"%PDF-"
+
+
+def test_a_cancelled_bill_leads_to_the_one_in_its_place(visit: Visit) -> None:
+    page = visit.open("/bills/", as_=HOLDER)
+    page.click("#bill-history tr.is-cancelled a >> nth=0")
+    page.click("#replaced-by a")
+    page.wait_for_selector("#bill-due")
+    assert "takes the place of bill" in page.inner_text("article.bill .note >> nth=0")
+
+
+def test_the_way_bills_come_is_changed_with_the_keyboard_alone(visit: Visit) -> None:
+    page = visit.open("/bills/", as_=HOLDER)
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "usa-skipnav"
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.name") == "way":
+            break
+    page.keyboard.press("ArrowDown")
+    assert page.is_checked("#way-paper")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Esp")
+    assert page.input_value("#bill-language") == "es"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]")
+    assert page.is_checked("#way-paper")
+    assert page.input_value("#bill-language") == "es"
+    page.check("#way-1")
+    page.select_option("#bill-language", "en")
+    page.click("#delivery button")
+    page.wait_for_selector("[role=status]")
+
+
+def test_the_tab_leads_from_the_usage_page_and_back(visit: Visit) -> None:
+    page = visit.open("/bills/", as_=HOLDER)
+    page.click("#tab-usage")
+    page.wait_for_selector('#tab-usage[aria-current="page"]')
+    page.click("#tab-bills")
+    page.wait_for_selector('#tab-bills[aria-current="page"]')
