@@ -8,11 +8,10 @@ from datetime import date
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from rates.amounts import OTHERWISE, AmountReader, Bounds, is_number
 from rates.book import LineKind
-from rates.errors import InputError
-from rates.file import NO_SEASON, RateClass, Season
-from rates.formula import Formula, FormulaError
-from rates.lines import Amount, Calculation, Charge, Fixed, Minimum, Percent, Pricing, Tier, Usage
+from rates.file import RateClass, Season
+from rates.lines import Amount, Calculation, Charge, Fixed, Minimum, Percent, Tier, Usage
 from rates.winter import WinterRule
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from rates.inputs import Declared
 
 YES = frozenset({"yes", "true"})
-OTHERWISE = "otherwise"
 KINDS = {"fixed": LineKind.FIXED, "usage": LineKind.USAGE, "minimum": LineKind.MINIMUM}
 Key = tuple[str, str]
 
@@ -37,9 +35,8 @@ class ClassBuilder:
         seasons: tuple[Season, ...],
         version: Version,
     ) -> None:
-        self.document, self.day, self.declared, self.seasons = document, day, declared, seasons
-        self.version = version
-        self.used: list[str] = []
+        self.document, self.day, self.version = document, day, version
+        self.amounts = AmountReader(document, declared, seasons, winter=False)
         self.charges: list[tuple[Charge, Calculation]] = []
         self.minimums: dict[Key, tuple[Key, ...]] = {}
         self.discounted: dict[Key, str] = {}
@@ -52,6 +49,7 @@ class ClassBuilder:
         self.decreasing = source["decreasing"]
         if source["winter_average"] is not None:
             self.winter = self._winter(source["winter_average"], source["winter_path"])
+            self.amounts.winter = True
         for service, spec in source["services"].items():
             for index, line in enumerate(spec["lines"]):
                 self._line(service, line, (*spec["path"], "lines", index))
@@ -61,7 +59,7 @@ class ClassBuilder:
             services=tuple(source["services"]),
             service_labels={service: spec["label"] for service, spec in source["services"].items()},
             charges=tuple(self.charges),
-            inputs=tuple(self.used),
+            inputs=tuple(self.amounts.used),
             winter=self.winter,
             named=frozenset(self.named),
             source=source,
@@ -127,18 +125,18 @@ class ClassBuilder:
     def _conditions(self, when: Mapping[str, Any], path: Path) -> Iterator[tuple[str, frozenset[str]]]:
         for name, given in when.items():
             values = given if isinstance(given, list) else [given]
-            known = self._keys(name, (*path, name))
+            known = self.amounts.keys(name, (*path, name))
             if known is None:
                 continue
-            values = [self._key(name, value) for value in values]
+            values = [self.amounts.key(name, value) for value in values]
             for value in values:
                 if known and value not in known:
                     self.document.fault((*path, name), f"{value!r} is none of: {', '.join(known)}")
             yield name, frozenset(values)
 
     def _fixed(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
-        price = self._amount(line["price"], (*path, "price"))
-        times = self._times(line["times"], (*path, "times")) if "times" in line else None
+        price = self.amounts.amount(line["price"], (*path, "price"))
+        times = self.amounts.times(line["times"], (*path, "times")) if "times" in line else None
         at_most = self._of(charge, line["at_most"], (*path, "at_most")) if "at_most" in line else ()
         if "at_most" in line and charge.kind is not LineKind.CREDIT:
             self.document.fault((*path, "at_most"), "only a credit has at_most", key=True)
@@ -152,19 +150,19 @@ class ClassBuilder:
             self.document.fault((*path, "above"), "above goes with price; tiers have bounds of their own", key=True)
         winter = line.get("basis") == "winter_average"
         if winter:
-            self._use("winter_average", path)
+            self.amounts.use("winter_average", path)
         if charge.kind is LineKind.CREDIT and not self.decreasing:
             self._note_decreasing((*path, "kind"), "a credit by usage makes more water cost less")
-        widths = self._times(line["widths_times"], (*path, "widths_times")) if "widths_times" in line else None
-        bounds = _Bounds(self, self._budget(line, path), widths)
+        widths = self.amounts.times(line["widths_times"], (*path, "widths_times")) if "widths_times" in line else None
+        bounds = Bounds(self.amounts, self.amounts.budget(line, path), widths)
         skip = "above" in line
         if skip:
             bound = bounds.read(line["above"], (*path, "above"), below=False)
             zero: Amount = lambda _: Fraction(0)  # noqa: E731
-            price = self._amount(line["price"], (*path, "price"))
+            price = self.amounts.amount(line["price"], (*path, "price"))
             tiers = [Tier(bound, zero), Tier(None, price)] if price and bound else []
         elif "price" in line:
-            price = self._amount(line["price"], (*path, "price"))
+            price = self.amounts.amount(line["price"], (*path, "price"))
             tiers = [Tier(None, price)] if price else []
         else:
             tiers = self._tiers(line, path, bounds)
@@ -174,7 +172,7 @@ class ClassBuilder:
         whole = line.get("method") == "whole"
         return Usage(tuple(tiers), Fraction(line["per"]), winter, share, skip, whole) if tiers else None
 
-    def _tiers(self, line: Mapping[str, Any], path: Path, bounds: _Bounds) -> list[Tier]:
+    def _tiers(self, line: Mapping[str, Any], path: Path, bounds: Bounds) -> list[Tier]:
         rows, tiers = line["tiers"], []
         for index, row in enumerate(rows):
             at = (*path, "tiers", index)
@@ -183,7 +181,7 @@ class ClassBuilder:
                 self.document.fault(at, "the last tier has no bound" if last else "needs one bound: to or below")
             key = "below" if "below" in row else "to"
             bound = bounds.read(row[key], (*at, key), below=key == "below") if key in row else None
-            price = self._amount(row["price"], (*at, "price"))
+            price = self.amounts.amount(row["price"], (*at, "price"))
             if price is not None:
                 tiers.append(Tier(bound, price))
         _check_ascending(self.document, rows, path)
@@ -204,22 +202,8 @@ class ClassBuilder:
     def _note_decreasing(self, path: Path, what: str) -> None:
         self.document.fault(path, f"{what}; if that is meant, write decreasing: yes in the class")
 
-    def _budget(self, line: Mapping[str, Any], path: Path) -> Amount | None:
-        if "budget" not in line:
-            return None
-        try:
-            formula = Formula(line["budget"])
-        except FormulaError as error:
-            self.document.fault((*path, "budget"), str(error))
-            return None
-        for name in sorted(formula.names - {"full_days"}):
-            if self._use(name, (*path, "budget")) and not self.declared[name].numeric:
-                self.document.fault((*path, "budget"), f"input {name} is not a number")
-        rounding = ROUNDINGS[line.get("budget_rounding", "none")]
-        return _budget_amount(formula, rounding)
-
     def _percent(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
-        percent = self._amount(line["percent"], (*path, "percent"), percent=True)
+        percent = self.amounts.amount(line["percent"], (*path, "percent"), percent=True)
         of = self._of(charge, line["of"], (*path, "of"))
         for key, filled in self.minimums.items():
             if key in of and not set(filled) <= set(of):
@@ -236,7 +220,7 @@ class ClassBuilder:
         return None if percent is None else Percent(percent, of)
 
     def _minimum(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
-        amount = self._amount(line["amount"], (*path, "amount"))
+        amount = self.amounts.amount(line["amount"], (*path, "amount"))
         of = self._of(charge, line["of"], (*path, "of"))
         self.minimums[charge.service, charge.code] = of
         self.named.add((charge.service, charge.code))
@@ -254,200 +238,6 @@ class ClassBuilder:
             found += [key for key in keys if key not in found and key != (charge.service, charge.code)]
         self.named.update(found)
         return tuple(found)
-
-    def _times(self, given: Any, path: Path) -> Amount | None:
-        if isinstance(given, str) and not given[0].isdigit():
-            if not self._use(given, path):
-                return None
-            if not self.declared[given].numeric:
-                self.document.fault(path, f"input {given} is not a number")
-            return _input(given)
-        return self._amount(given, path)
-
-    def _amount(self, given: Any, path: Path, *, percent: bool = False) -> Amount | None:
-        """Return how a number, or a table of numbers, is worked out."""
-        if isinstance(given, dict):
-            return self.lookup(given, path, self._percent_leaf if percent else self._leaf)
-        return (self._percent_leaf if percent else self._leaf)(given, path)
-
-    def _leaf(self, text: Any, path: Path) -> Amount | None:
-        if not isinstance(text, str) or not _is_number(text):
-            self.document.fault(path, "expected a number such as 4.50")
-            return None
-        return _constant(Fraction(text))
-
-    def _percent_leaf(self, text: Any, path: Path) -> Amount | None:
-        if not isinstance(text, str) or not text.endswith("%") or not _is_number(text[:-1]):
-            self.document.fault(path, "expected a percentage such as 60%")
-            return None
-        return _constant(Fraction(text[:-1]))
-
-    def lookup(self, given: Mapping[str, Any], path: Path, leaf: Callable[[Any, Path], Amount | None]) -> Amount | None:
-        """Return a table by one or several inputs; each must have a value for every key that can occur."""
-        names = [given["by"]] if isinstance(given["by"], str) else list(given["by"])
-        return self._table(names, given["values"], (*path, "values"), (*path, "by"), leaf)
-
-    def _table(
-        self,
-        names: list[str],
-        values: Any,
-        path: Path,
-        by_path: Path,
-        leaf: Callable[[Any, Path], Amount | None],
-    ) -> Amount | None:
-        if not names:
-            return leaf(values, path)
-        name = names[0]
-        known = self._keys(name, by_path)
-        if known is None:
-            return None
-        if not isinstance(values, dict):
-            self.document.fault(path, f"expected a table by {name}")
-            return None
-        found: dict[str, Amount] = {}
-        for text, below in values.items():
-            key = self._key(name, text)
-            if known and key != OTHERWISE and key not in known:
-                self.document.fault((*path, text), f"{text!r} is none of: {', '.join(known)}", key=True)
-            amount = self._table(names[1:], below, (*path, text), by_path, leaf)
-            if amount is not None:
-                found[key] = amount
-        missing = [key for key in known if key not in found]
-        if OTHERWISE not in values and missing and len(found) == len(values):
-            self.document.fault(path, f"has no value for {name}: {', '.join(missing)}")
-        return _by_input(name, found)
-
-    def _keys(self, name: str, path: Path) -> tuple[str, ...] | None:
-        """Return the values by which a table or condition can go; () when any will do, None for an unknown name."""
-        if name == "season":
-            if not self.seasons:
-                self.document.fault(path, "the file has no seasons")
-                return None
-            return (*(season.name for season in self.seasons), NO_SEASON)
-        if not self._use(name, path):
-            return None
-        if self.declared[name].type in ("number", "volume"):
-            self.document.fault(path, f"input {name} is a measure; a table goes by a choice, yes-no or a whole number")
-            return None
-        return self.declared[name].values
-
-    def _key(self, name: str, text: str) -> str:
-        declared = self.declared.get(name)
-        if declared is not None and declared.type == "yes-no":
-            return {"true": "yes", "false": "no"}.get(text, text)
-        return text
-
-    def _use(self, name: str, path: Path) -> bool:
-        """Note that an input is used; an unknown one is a fault."""
-        if name not in self.declared:
-            known = ", ".join(self.declared)
-            self.document.fault(path, f"{name!r} is no input of this file; it has: {known}")
-            return False
-        if name == "winter_average" and self.winter is None:
-            self.document.fault(path, "the class has no winter_average rule; write how the average is made")
-        if name not in self.used:
-            self.used.append(name)
-        return True
-
-
-class _Bounds:
-    """Reads the bounds of one line's tiers."""
-
-    def __init__(self, builder: ClassBuilder, budget: Amount | None, widths: Amount | None) -> None:
-        self.builder, self.budget, self.widths = builder, budget, widths
-        self.budget_used = False
-
-    def read(self, given: Any, path: Path, *, below: bool) -> Amount | None:
-        """Return a bound for the part that is priced: shares and widths are already in it.
-
-        below  the unit at the bound itself belongs to the next tier, so that this one ends a unit earlier.
-        """
-        if given == "winter_average":
-            return Pricing.winter if self.builder._use(given, path) else None  # noqa: SLF001
-        full = self.builder.lookup(given, path, self._leaf) if isinstance(given, dict) else self._leaf(given, path)
-        if full is None:
-            return None
-        if below:
-            full = _less_one(full)
-        if self.widths is not None:
-            full = _product(full, self.widths)
-        return _shared(full)
-
-    def _leaf(self, text: Any, path: Path) -> Amount | None:
-        if isinstance(text, str) and _is_number(text):
-            return _constant(Fraction(text))
-        if isinstance(text, str) and text.endswith("%") and _is_number(text[:-1]):
-            self.budget_used = True
-            if self.budget is None:
-                self.builder.document.fault(path, "is a percentage of a budget; the line has no (usable) budget")
-                return None
-            return _product(_constant(Fraction(text[:-1]) / 100), self.budget)
-        if isinstance(text, str):
-            return self.builder._times(text, path)  # noqa: SLF001
-        self.builder.document.fault(path, "expected a number, a percentage of the budget or the name of an input")
-        return None
-
-
-def _half_up(value: Fraction) -> Fraction:
-    return Fraction((value + Fraction(1, 2)).__floor__())
-
-
-ROUNDINGS: Mapping[str, Callable[[Fraction], Fraction]] = {
-    "none": lambda value: value,
-    "down": lambda value: Fraction(value.__floor__()),
-    "half-up": _half_up,
-    "half-even": lambda value: Fraction(round(value)),
-}
-
-
-def _budget_amount(formula: Formula, rounding: Callable[[Fraction], Fraction]) -> Amount:
-    def budget(pricing: Pricing) -> Fraction:
-        for name in formula.names - {"full_days"}:
-            pricing.number(name)
-        try:
-            return max(Fraction(0), rounding(formula(pricing.numbers())))
-        except ZeroDivisionError as error:
-            raise InputError(f"the budget {formula.text!r} divides by zero") from error
-
-    return budget
-
-
-def _constant(value: Fraction) -> Amount:
-    return lambda _: value
-
-
-def _input(name: str) -> Amount:
-    return lambda pricing: pricing.number(name)
-
-
-def _product(left: Amount, right: Amount) -> Amount:
-    return lambda pricing: left(pricing) * right(pricing)
-
-
-def _less_one(bound: Amount) -> Amount:
-    return lambda pricing: max(Fraction(0), bound(pricing) - 1)
-
-
-def _shared(full: Amount) -> Amount:
-    return lambda pricing: pricing.share(full(pricing))
-
-
-def _by_input(name: str, table: Mapping[str, Amount]) -> Amount:
-    def look_up(pricing: Pricing) -> Fraction:
-        value = pricing.values.get(name)
-        if value is None:
-            raise InputError(f"input {name} is missing; expected one of: {', '.join(table)}")
-        amount = table.get(str(value)) or table.get(OTHERWISE)
-        if amount is None:
-            raise InputError(f"input {name} is {str(value)!r}; the table has: {', '.join(table)}")
-        return amount(pricing)
-
-    return look_up
-
-
-def _is_number(text: str) -> bool:
-    whole, _, places = text.partition(".")
-    return whole.isascii() and whole.isdigit() and len(text) <= 24 and (not places or places.isdigit())  # noqa: PLR2004
 
 
 def _overlap(one: Charge, other: Charge) -> bool:
@@ -475,7 +265,7 @@ def _columns(given: Any) -> Iterator[tuple[str, ...]]:
 def _cell(given: Any, column: tuple[str, ...]) -> Fraction | None:
     """Return the number at one way through a table; a plain number is the same everywhere."""
     if isinstance(given, str):
-        return Fraction(given) if _is_number(given) else None
+        return Fraction(given) if is_number(given) else None
     if not isinstance(given, dict) or not column:
         return None
     table = given.get("values", given)
@@ -508,4 +298,4 @@ def _bound_cell(given: Any, column: tuple[str, ...]) -> tuple[Fraction, bool] | 
     if not isinstance(given, str):
         return None
     number = given.removesuffix("%")
-    return (Fraction(number), number != given) if _is_number(number) else None
+    return (Fraction(number), number != given) if is_number(number) else None

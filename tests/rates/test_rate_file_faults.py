@@ -172,7 +172,8 @@ def test_what_is_no_rate_file_at_all(text: str, message: str) -> None:
 
 
 def test_a_chain_of_likes_is_cut() -> None:
-    one = "      c{0}:\n        label: {{en: C}}\n        like: c{1}\n        services:\n          s{0}: {{like: c{1}/w}}\n"
+    one = "      c{0}:\n        label: {{en: C}}\n        like: c{1}\n        services:\n"
+    one += "          s{0}: {{like: c{1}/w}}\n"
     classes = "".join(one.format(n, n + 1) for n in range(80))
     tail = "      c80:\n        label: {en: C}\n        like: home\n"
     with pytest.raises(RateFileError, match="leads back here"):
