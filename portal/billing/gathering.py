@@ -15,7 +15,7 @@ from django.db.models import Q, Sum
 
 from domain.reading import ReadQuality
 from portal.billing.boundaries import Known, KnownDial, complete
-from portal.billing.calculation import AccountFacts, EarlierBill, Finding, PointFacts, Terms, Waiting
+from portal.billing.calculation import AccountFacts, EarlierBill, Finding, NewWinter, PointFacts, Terms, Waiting
 from portal.billing.models import Bill, BilledDial, BillLine, BillSegment, Charge, ServiceAgreement
 from portal.billing.periods import Period, nominal_days
 from portal.billing.proration import Carried, parts_of
@@ -27,7 +27,7 @@ from portal.metering.spans import metered_at
 from rates.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
@@ -71,22 +71,19 @@ def gather(
     record   estimates and what validation finds are written down; a preview writes nothing.
     """
     zone = utility_zone()
-    terms = _terms(wants)
+    terms = terms_of(wants)
     before = _bills_before(wants, without)
     chains = {want.account: _estimated_before(want, before[want.account]) for want in wants}
-    plans = [_Plan(want, chains[want.account], terms[want.account], shelf, zone) for want in wants]
+    plans = [Plan(want, chains[want.account], terms[want.account], shelf, zone) for want in wants]
     edges = _edges(plans)
     parts = metered_at(edges)
     if record and (guessed := write_estimates(_ends(plans), parts, _most_estimates(plans, shelf))):
         parts |= metered_at({point: edges[point] for point in guessed})
     seen = validated(_places(plans), parts, record=record)
     chains_now = {plan.want.account: plan.chain if plan.can_make_up(parts) else [] for plan in plans}
-    plans = [_Plan(want, chains_now[want.account], terms[want.account], shelf, zone) for want in wants]
-    known = _known_before(plans, without)
-    winters = standing([want.account for want in wants])
-    new_winters = made(missing({want.account: (want.period, terms[want.account]) for want in wants}, shelf, winters))
-    for key, winter in new_winters.items():
-        winters[key] = (*winters.get(key, ()), (winter.start, winter.units))
+    plans = [Plan(want, chains_now[want.account], terms[want.account], shelf, zone) for want in wants]
+    known = known_before(plans, without)
+    winters, new_winters = winters_for(wants, terms, shelf)
     waiting = _waiting(wants, without)
     made_of = _made_of([bill for bills in chains_now.values() for bill in bills])
     result = {}
@@ -103,12 +100,12 @@ def gather(
             waiting=tuple(waiting[account]),
             earlier=tuple(made_of(bill, nominal_days(plan.want.cycle, bill.period.end)) for bill in plan.chain),
             findings=(*_still_open(before[account], plan.want.period), *seen[account], *findings),
-            new_winters=tuple(winter for (owner, _), winter in new_winters.items() if owner == account),
+            new_winters=tuple(new_winters[account]),
         )
     return result
 
 
-class _Plan:
+class Plan:
     """What has to be known for one wanted bill: from which day on, and at which moments of its service points."""
 
     def __init__(
@@ -139,7 +136,7 @@ class _Plan:
         return all(count is not None and count.quality != ReadQuality.ESTIMATED for count in counts)
 
 
-def _edges(plans: Sequence[_Plan]) -> dict[int, list[datetime]]:
+def _edges(plans: Sequence[Plan]) -> dict[int, list[datetime]]:
     edges: dict[int, set[datetime]] = defaultdict(set)
     for plan in plans:
         for point, moments in plan.moments.items():
@@ -147,12 +144,12 @@ def _edges(plans: Sequence[_Plan]) -> dict[int, list[datetime]]:
     return {point: sorted(moments) for point, moments in edges.items()}
 
 
-def _ends(plans: Sequence[_Plan]) -> dict[int, datetime]:
+def _ends(plans: Sequence[Plan]) -> dict[int, datetime]:
     """Return by service point the moment at which its bill ends."""
     return {point: moments[-1] for plan in plans for point, moments in plan.moments.items()}
 
 
-def _most_estimates(plans: Sequence[_Plan], shelf: Shelf) -> dict[int, int]:
+def _most_estimates(plans: Sequence[Plan], shelf: Shelf) -> dict[int, int]:
     """Return by service point how many estimates in a row the policies allow."""
     by_day: dict[date, int] = {}
     for plan in plans:
@@ -165,7 +162,7 @@ def _most_estimates(plans: Sequence[_Plan], shelf: Shelf) -> dict[int, int]:
     return {point: by_day[plan.want.period.start] for plan in plans for point in plan.moments}
 
 
-def _places(plans: Sequence[_Plan]) -> dict[tuple[int, int], tuple[datetime, datetime]]:
+def _places(plans: Sequence[Plan]) -> dict[tuple[int, int], tuple[datetime, datetime]]:
     """Return where and from when to when validation looks for each account: the wanted period alone."""
     return {
         (plan.want.account, point): (max(moments[0], midnight(plan.want.period.start, plan.zone)), moments[-1])
@@ -176,7 +173,7 @@ def _places(plans: Sequence[_Plan]) -> dict[tuple[int, int], tuple[datetime, dat
 
 
 def _points(
-    plan: _Plan, parts: dict[int, list[MeteredPart]], known: dict[tuple[int, date], Known], winters: Winters
+    plan: Plan, parts: dict[int, list[MeteredPart]], known: dict[tuple[int, date], Known], winters: Winters
 ) -> tuple[dict[int, PointFacts], list[Finding]]:
     points, findings = dict[int, PointFacts](), list[Finding]()
     for point, moments in plan.moments.items():
@@ -188,7 +185,21 @@ def _points(
     return points, findings
 
 
-def _terms(wants: Sequence[Want]) -> dict[int, list[Terms]]:
+def winters_for(
+    wants: Sequence[Want], terms: Mapping[int, Sequence[Terms]], shelf: Shelf
+) -> tuple[Winters, dict[int, list[NewWinter]]]:
+    """Return the winter averages that stand, with those that have to be made now, and the latter by account."""
+    winters = standing([want.account for want in wants])
+    fresh = made(missing({want.account: (want.period, terms[want.account]) for want in wants}, shelf, winters))
+    by_account: dict[int, list[NewWinter]] = defaultdict(list)
+    for (account, point), winter in fresh.items():
+        winters[account, point] = (*winters.get((account, point), ()), (winter.start, winter.units))
+        by_account[account].append(winter)
+    return winters, by_account
+
+
+def terms_of(wants: Sequence[Want]) -> dict[int, list[Terms]]:
+    """Return the agreements that bear on wanted bills and the months before them, by account."""
     result: dict[int, list[Terms]] = {want.account: [] for want in wants}
     if not wants:
         return result
@@ -243,7 +254,7 @@ def _estimated_before(want: Want, bills: Sequence[_Before]) -> list[_Before]:
     return chain[::-1]
 
 
-def _known_before(plans: Sequence[_Plan], without: Collection[int]) -> dict[tuple[int, date], Known]:
+def known_before(plans: Sequence[Plan], without: Collection[int]) -> dict[tuple[int, date], Known]:
     """Return where the bills before ended, by service point and day: whoever had the account then."""
     wanted = {(point, days[0]) for plan in plans for point, days in plan.days.items()}
     if not wanted:
