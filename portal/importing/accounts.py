@@ -201,8 +201,7 @@ def _place(
     named = differences(account, {"name": row["name"]})
     billed = differences(billing, values) if billing else {name: [None, value] for name, value in given.items()}
     rename = number_key(row["number"]) not in found
-    present = {number_key(row["number"]), *found}
-    missing = [number for key, number in former.items() if key not in present]
+    missing = [number for key, number in former.items() if key not in found and key != number_key(row["number"])]
     if named:
         plan.named.append((account, named))
     if billed:

@@ -10,19 +10,26 @@ from django.utils.translation import gettext_lazy
 
 from portal.billing.agreements import Terms, check_terms
 from portal.billing.models import BillSegment, ServiceAgreement
+from portal.billing.shelf import standing_shelf
+from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.services import utility_zone
 from portal.importing.cells import BadCell, day, line_of
 from portal.importing.columns import Column
 from portal.importing.kind import AT_ONCE, By, Kind, Outcome, audit_changes, differences
 from portal.importing.references import ACCOUNT, PLACE, accounts_of, chunks, doubled, service_points_of
 from portal.importing.timeline import Stretch, refuse_overlaps
+from rates.errors import InputError
 
 if TYPE_CHECKING:
+    from datetime import date
     from typing import Any
 
+    from portal.billing.shelf import Shelf
     from portal.customers.models import Account, ServicePoint
     from portal.importing.cells import Reading
     from portal.importing.columns import Findings, Row
+    from rates.book import Book
 
 
 def _services(cell: str, reading: Reading) -> list[str]:
@@ -103,12 +110,17 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
 def _check_terms(rows: list[Row], findings: Findings) -> None:
     """Compare class, services and inputs with the rate book in force, once for each combination."""
     seen: dict[tuple[Any, ...], str] = {}
+    shelf, today = standing_shelf(), now().astimezone(utility_zone()).date()
+    if rows and _book_on(today, shelf) is None:
+        findings.notes.append(_("No rate book is approved: classes and inputs were not checked."))
     for row in rows:
+        # An agreement of long ago goes on under the book of today: that one must know its class.
+        on = max(row["start"], today) if row["end"] is None else row["start"]
         terms = Terms(row["class"], row.extra, tuple(row["services"] or ()))
-        key = (terms.rate_class, tuple(sorted(row.extra.items())), terms.services, row["start"])
+        key = (terms.rate_class, tuple(sorted(row.extra.items())), terms.services, on)
         if key not in seen:
             try:
-                check_terms(terms, row["start"], _book_on(row["start"]))
+                check_terms(terms, on, _book_on(on, shelf))
             except Refused as refused:
                 seen[key] = str(refused)
             else:
@@ -117,8 +129,12 @@ def _check_terms(rows: list[Row], findings: Findings) -> None:
             findings.add(row.line, "class", seen[key], value=row["class"])
 
 
-def _book_on(on: Any) -> Any:
-    return None
+def _book_on(day: date, shelf: Shelf) -> Book | None:
+    """Return the book that is used from a day on; None when there is none: then any terms will do."""
+    try:
+        return shelf.on(day).book
+    except InputError:
+        return None
 
 
 def _present(points: dict[int, ServicePoint]) -> list[ServiceAgreement]:

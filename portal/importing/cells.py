@@ -108,6 +108,17 @@ def identifier(cell: str, reading: Reading) -> str:
     return text
 
 
+def input_text(cell: str, reading: Reading) -> str:
+    """Return an input of the rate book as it stands; a meter size that became a date is refused."""
+    if _TURNED_INTO_DATE.fullmatch(cell):
+        raise BadCell(
+            _(
+                "the spreadsheet has turned this into a date (5/8 becomes 8-May); set the column to Text and export it again"
+            )
+        )
+    return cell
+
+
 def account_number(cell: str, reading: Reading) -> str:
     """Return an account number: an identifier with at least one letter or digit that is not 0."""
     text = identifier(cell, reading)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from portal.core.services import utility_zone
-from portal.importing.cells import BadCell, Reading, cleaned, order_of
+from portal.importing.cells import BadCell, Reading, cleaned, input_text, order_of
 from portal.importing.report import Problem
 
 if TYPE_CHECKING:
@@ -55,21 +55,22 @@ class Row:
 
 
 class Findings:
-    """Collects problems and notes; knows the file's own headers, so that problems name what stands there."""
+    """Collects problems and notes.
+
+    headers    the file's own, by the kind's names, so that problems name what stands there.
+    bad_lines  lines that have a problem.
+    """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.headers: dict[str, str] = {}
+        self.bad_lines: set[int] = set()
 
     def add(self, line: int, column: str, text: str, *, value: object = "") -> None:
         """Write down a problem; column is the kind's own name of it."""
         self.problems.append(Problem(line, self.headers.get(column, column), str(value)[:80], text))
-
-    @property
-    def bad_lines(self) -> set[int]:
-        """The lines that have a problem."""
-        return {problem.line for problem in self.problems}
+        self.bad_lines.add(line)
 
 
 def _plain(header: str) -> str:
@@ -97,9 +98,12 @@ def read_rows(table: CsvFile, columns: Sequence[Column], findings: Findings, *, 
                 value=surplus[0],
             )
         values = {column.name: _read(line, column, cells, place, readings, findings) for column, place in places}
-        inputs = {name: _cleaned(line, name, cells, place, findings) for name, place in others}
+        inputs = {
+            name: _read(line, Column(name, input_text), cells, place, {name: Reading(zone)}, findings)
+            for name, place in others
+        }
         if len(findings.problems) == before:
-            result.append(Row(line, values, {name: text for name, text in inputs.items() if text}))
+            result.append(Row(line, values, {name: text for name, text in inputs.items() if text is not None}))
     return result
 
 
