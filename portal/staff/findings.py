@@ -36,6 +36,10 @@ WORDS: dict[str, Callable[[], str]] = {
     "vacant-use": lambda: _("water used where nobody lives"),
     "wrong-meter": lambda: _("the reads look like another meter's"),
     "suspect": lambda: _("some reads are suspect"),
+    "misread": lambda: _("single reads off the track were left out"),
+    "estimates": lambda: _("estimated too often in a row"),
+    "idle": lambda: _("the meter stands, and nobody lives there"),
+    "sum": lambda: _("the days do not add up to the register"),
     "sum-check": lambda: _("intervals and registers do not agree"),
 }
 

@@ -65,6 +65,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         in_place("group of staff pages", "Reads"),
         (
+            Entry("findings", gettext_lazy("Reads to look at"), "staff:findings"),
+            Entry("entered", gettext_lazy("Entered reads"), "staff:entered"),
             Entry("meters", gettext_lazy("Meters")),
             Entry("events", gettext_lazy("Events")),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.staff import accounts, bills, rates, runs, views
+from portal.staff import accounts, bills, rates, runs, vee, views
 from portal.staff.foreign import foreign
 from portal.staff.letters import refused
 
@@ -29,6 +29,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("rates/new/", rates.upload, name="rate-upload"),
     path("rates/compare/", rates.compare, name="rate-compare"),
     path("rates/<slug:public_id>/", rates.rate_book, name="rate-book"),
+    path("reads/", vee.findings, name="findings"),
+    path("reads/findings/<slug:public_id>/", vee.finding, name="finding"),
+    path("reads/new/", vee.enter_read, name="enter-read"),
+    path("reads/entered/", vee.entered, name="entered"),
+    path("reads/entered/<slug:public_id>/", vee.entered_read, name="entered-read"),
     path("places/<slug:public_id>/usage/", views.look, name="look"),
     path("refused/", refused, name="refused"),
     path("foreign/", foreign, name="foreign"),
