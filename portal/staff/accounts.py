@@ -27,6 +27,7 @@ from portal.staff.preview import preview_page
 from portal.staff.rate_facts import book_on
 from portal.staff.search import SEARCH_CHARS_MAX, find
 from portal.staff.views import actor_of, day_of, page, staff_only
+from rates.errors import RatesError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -208,6 +209,6 @@ def next_bill(request: HttpRequest, public_id: str) -> HttpResponse:
     context: dict[str, Any] = {"account": row}
     try:
         context |= preview_page(preview(row))
-    except Refused as error:
+    except (Refused, RatesError) as error:
         context["error"] = str(error)
     return page(request, "staff/preview.html", "accounts", context, status=422 if "error" in context else 200)

@@ -68,7 +68,7 @@ def book_on(day: date) -> Book | None:
     """Return the book that prices bills on a day; None when none was approved for it."""
     try:
         return standing_shelf().on(day).book
-    except InputError:
+    except RatesError:
         return None
 
 

@@ -120,7 +120,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         text, name = request.POST.get("text", ""), ""
         try:
             text, name = _given(request)
-            name = checked(text, name=name).name or name
+            name = getattr(checked(text, name=name), "title", "") or name
             row = load(text, name=name, actor=actor_of(request))
         except RateFileError as error:
             lines = text.splitlines()

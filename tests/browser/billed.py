@@ -1,4 +1,4 @@
-"""Homes that are billed, for the browser tests of the staff's journeys: signed batches, agreements, an issued bill each.
+"""Homes that are billed, for the browser tests of the staff's journeys: signed batches, agreements, issued bills.
 
 `python -m tests.browser.billed load` fills a portal that has its homes; `work` does what the worker would do now. Like
 `tests.browser.homes` a program beside the portal, with its environment.

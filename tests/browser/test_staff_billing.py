@@ -20,7 +20,35 @@ if TYPE_CHECKING:
 
 STAFF, SECOND = "staff@example.org", "second@example.org"
 SIZES = {"phone": pages.PHONE, "desk": pages.DESK}
-Program = "Callable[[str], str]"
+RATES = """\
+format: headwater-rates/1
+name: Town of tests YEAR
+currency: USD
+languages: [en, es]
+billed_unit: {unit: gal}
+inputs: {}
+policies:
+  - from: YEAR-01-01
+    proration: {tolerance_percent: 10}
+    due: {days: 20, next_business_day: yes}
+    estimation: {max_consecutive: 2}
+versions:
+  - id: YEAR-01-01
+    start: YEAR-01-01
+    name: Rates of YEAR
+    authority: A vote of tests
+    classes:
+      residential:
+        label: {en: Residential, es: Residencial}
+        services:
+          water:
+            label: {en: Water, es: Agua}
+            lines:
+              - code: base
+                charge: fixed
+                label: {en: Water base fee, es: Cargo base de agua}
+                price: 9.00
+"""
 
 
 @pytest.fixture(scope="session")
@@ -72,4 +100,130 @@ def test_from_the_search_box_to_the_signed_batch(visit: Visit, billed: Callable[
     assert "in force" in tags
     assert not [tag for tag in tags if "invalid" in tag]
     assert "nor-tower-1" in page.inner_text(".batch >> nth=0")
+    _sound(page)
+
+
+@pytest.mark.parametrize(("size", "cycle", "held"), [("phone", "N1", "20-00103-00"), ("desk", "N2", "20-00106-00")])
+def test_from_a_run_over_a_held_bill_to_the_issue(
+    visit: Visit, billed: Callable[[str], str], size: str, cycle: str, held: str
+) -> None:
+    page = visit.open("/staff/runs/", as_=STAFF, size=SIZES[size])
+    _sound(page)
+    page.select_option("#cycle", cycle)
+    page.click("#start-run button")
+    page.wait_for_selector('#run-state[data-state="calculating"]')
+    assert "0 of 3" in page.inner_text("#run-progress")
+    _sound(page)
+    address = page.url
+    assert billed("work") == "1"
+    # Nobody reloads: the page asks again by itself and stops asking when there is nothing more to see.
+    page.wait_for_selector('#run-state[data-state="calculated"]')
+    assert "3 of 3" in page.inner_text("#run-progress")
+    assert held in page.inner_text("#exceptions-table")
+    assert "no read near an end of the period" in page.inner_text("#exceptions-table")
+    _sound(page)
+    page.click("#held-link")
+    page.wait_for_selector("#held")
+    item = page.locator("#held > li", has_text=held)
+    item.locator("input[name=reason]").fill("read by telephone, the use is right")
+    _sound(page)
+    item.get_by_role("button", name="Release as it is").click()
+    page.wait_for_selector(".note-good")
+    assert held not in page.inner_text("#content")
+    page.goto(address)
+    page.check("#sure")
+    page.click("#issue-run button")
+    page.wait_for_selector("#run")
+    billed("work")
+    page.wait_for_selector('#run-state[data-state="issued"]')
+    _sound(page)
+    page.goto(f"{visit.portal.url}/staff/?q={held}")
+    page.click("#bills-table tbody th a >> nth=0")
+    page.wait_for_selector('#bill-state[data-state="issued"]')
+    assert "read by telephone" in page.inner_text("#content")
+    page.fill("#rebill-reason", "the class was wrong")
+    page.click("#rebill button")
+    page.wait_for_selector(".note-good")
+    assert "In the place of bill" in page.inner_text("#content")
+    _sound(page)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
+    visit: Visit, billed: Callable[[str], str], size: str
+) -> None:
+    sound = RATES.replace("YEAR", {"phone": "2041", "desk": "2042"}[size])
+    page = visit.open("/staff/rates/", as_=STAFF, size=SIZES[size])
+    _sound(page)
+    page.click("text=Load a rate file")
+    page.fill("#text", sound.replace("price: 9.00", "price: nine"))
+    page.click("form[enctype] button")
+    page.wait_for_selector("#faults")
+    at = next(n for n, line in enumerate(sound.splitlines(), start=1) if "9.00" in line)
+    assert f"Line {at}, " in page.inner_text("#faults")
+    assert "price: nine" in page.inner_text("#faults")
+    _sound(page)
+    page.fill("#text", page.input_value("#text").replace("price: nine", "price: 9.00"))
+    page.click("form[enctype] button")
+    page.wait_for_selector("#rate-state")
+    address = page.url
+    assert page.inner_text("#rate-state") == "waits for a second person"
+    assert page.get_by_role("button", name="Approve as second person").count() == 0
+    _sound(page)
+    other = visit.open(address.removeprefix(visit.portal.url), as_=SECOND, size=SIZES[size])
+    assert "$9.00" in other.inner_text("#said")
+    _sound(other)
+    other.check("#sure")
+    other.get_by_role("button", name="Approve as second person").click()
+    other.wait_for_selector(".note-good")
+    assert other.inner_text("#rate-state") == "approved"
+    other.goto(f"{visit.portal.url}/staff/rates/")
+    other.get_by_role("button", name="What is different?").click()
+    other.wait_for_selector(".new, .gone")
+    _sound(other)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["bills/", "bills/?state=issued&cycle=N1&month=2026-05", "bills/held/", "cycles/", "rates/new/", "rates/compare/"],
+)
+def test_the_other_pages(visit: Visit, billed: Callable[[str], str], path: str) -> None:
+    page = visit.open(f"/staff/{path}", as_=STAFF, size=pages.PHONE)
+    _sound(page)
+    page.set_viewport_size({"width": pages.DESK[0], "height": pages.DESK[1]})
+    _sound(page)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_staff_change_on_an_account(visit: Visit, billed: Callable[[str], str], size: str) -> None:
+    number = {"phone": "20-00102-00", "desk": "20-00105-00"}[size]
+    page = visit.open(f"/staff/?q={number}", as_=STAFF, size=SIZES[size])
+    page.click("text=Change email, paper or language")
+    page.check("#way-paper")
+    page.fill("#mail_to", "")
+    page.click("main form button")
+    page.wait_for_selector("#form-error")
+    _sound(page)
+    page.fill("#mail_to", "Box 7\nNorman, OK 73069")
+    page.select_option("#language", "es")
+    page.click("main form button")
+    page.wait_for_selector(".note-good")
+    assert "Box 7" in page.inner_text("#content")
+    page.click("text=Change the terms")
+    page.select_option("#input-low_income", "yes")
+    page.fill("#reason", "papers of the state")
+    _sound(page)
+    page.click("#terms button")
+    page.wait_for_selector(".note-good")
+    assert page.locator("#agreements-table tbody tr").count() == 2
+    page.click("text=Preview of the next bill")
+    page.wait_for_selector("#preview-charges")
+    _sound(page)
+    page.go_back()
+    page.click("#bills-table tbody th a >> nth=0")
+    page.click("text=As the customer sees it")
+    page.wait_for_selector("article.bill")
+    _sound(page)
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
     _sound(page)
