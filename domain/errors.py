@@ -6,6 +6,7 @@ HeadwaterError(permanent)
   MeterError             drivers/errors.py    theirs or the line: retried at the next poll
   StoreError             buffer/errors.py
   SyncError              sync/errors.py
+  RatesError             rates/errors.py      a rate file, or a question put to it
   PortalError            portal_client/errors.py, portal/core/errors.py
 """
 

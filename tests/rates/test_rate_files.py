@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from fractions import Fraction
 
@@ -223,3 +224,20 @@ def test_every_line_is_explained_in_both_languages(language: str) -> None:
         for charge, _ in book.rate_class(name, date(2026, 2, 1)).charges:
             assert charge.label[language] in said
         assert "{" not in said
+
+
+def _keys_of(schema: object) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*(_keys_of(item) for item in schema))
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", {})) | set().union(*(_keys_of(value) for value in schema.values()))
+
+
+def test_the_reference_names_every_key_of_the_format() -> None:
+    from rates.schema import validator
+
+    keys = _keys_of(validator().schema)
+    words = set(re.findall(r"[a-z_0-9]+", REFERENCE.read_text()))
+    assert len(keys) > 60
+    assert keys - words == set()
