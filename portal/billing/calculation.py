@@ -297,7 +297,9 @@ def _segment(
     dials = tuple(_dials(point.parts, midnight(first, facts.zone), midnight(last, facts.zone)))
     before = carried.get(terms.service_point)
     if before is None:
-        before = first_carried(sum((_shown_litres(part, dial) for part, dial in dials), Fraction(0)), quantity)
+        at_start = min((dial.first.at for _, dial in dials), default=None)
+        shown = (_shown_litres(part, dial) for part, dial in dials if dial.first.at == at_start)
+        before = first_carried(sum(shown, Fraction(0)), quantity)
     volume = sum((_litres(part, dial.last.count - dial.first.count) for part, dial in dials), Fraction(0))
     units, rest = before.add(volume, quantity)
     carried[terms.service_point] = rest

@@ -237,23 +237,29 @@ def _reads(accounts: int) -> None:
 def _profile(rng: random.Random) -> tuple[list[str], list[str]]:
     """Return one household's packed storage days and its daily volumes, as lines of COPY without the register."""
     from domain.reading import ReadQuality
+    from domain.usage import CountPoint, split
+    from portal.metering.calendar import midnight
     from portal.metering.packed import DAY_US, KeptRead, pack_day
+    from portal.metering.reads import from_us
     from tests.portal.billed import CHICAGO
 
     day0 = (FIRST_DAY - date(1970, 1, 1)).days
-    litres_a_day = rng.randrange(200, 2500)
-    count, append, packed, volumes = rng.randrange(10**7), 1, [], dict[date, int]()
+    litres_a_day, points = rng.randrange(200, 2500), list[CountPoint]()
+    count, append, packed = rng.randrange(10**7), 1, []
     for day in range(day0, day0 + DAYS):
         reads = []
         for slot in range(READS_A_DAY):
             at = day * DAY_US + slot * 900_000_000 + rng.randrange(60_000) * 1000
             reads.append(KeptRead(at, 1, append, count, int(ReadQuality.MEASURED), 0, 0))
-            used = rng.choice((0, 0, 1, 2)) * litres_a_day // 72
-            local = datetime.fromtimestamp(at / 1e6, CHICAGO).date()
-            volumes[local] = volumes.get(local, 0) + used
-            count, append = count + used, append + 250
+            points.append(CountPoint(from_us(at), count))
+            count, append = count + rng.choice((0, 0, 1, 2)) * litres_a_day // 72, append + 250
         packed.append(f"{day}\t{READS_A_DAY}\t\\\\x{pack_day(day, reads).hex()}")
-    return packed, [f"{day.isoformat()}\t{counts}\t0\tf" for day, counts in volumes.items()]
+    edges = [midnight(FIRST_DAY + timedelta(days=n), CHICAGO) for n in range(DAYS + 1)]
+    return packed, [
+        f"{part.start.astimezone(CHICAGO).date()}\t{part.counts}\t0\tf"
+        for part in split(points, edges)
+        if part.counts is not None
+    ]
 
 
 if __name__ == "__main__":
