@@ -1,0 +1,80 @@
+"""The staff's work list of reads, on a phone and on a desk, in a Chromium: a swapped meter, and a read by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.browser import pages
+from tests.browser.conftest import ROOT, START_S
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import ServedPortal, Visit
+
+STAFF = "staff@example.org"
+SIZES = {
+    "phone": (pages.PHONE, "9 Walnut Court", "CVW-30000001"),
+    "desk": (pages.DESK, "11 Walnut Court", "CVW-30000002"),
+}
+
+
+def _sound(page: Page) -> None:
+    page.wait_for_load_state()
+    assert pages.accessibility_faults(page) == []
+    assert pages.sideways_scroll_px(page) <= 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_swapped_meter_is_looked_at_left_out_and_read_by_hand(visit: Visit, portal: ServedPortal, size: str) -> None:
+    window, address, meter = SIZES[size]
+    command = [sys.executable, "-m", "tests.browser.swapped", address, meter]
+    done = subprocess.run(
+        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    page = visit.open("/staff/reads/", as_=STAFF, size=window)
+    _sound(page)
+    page.fill("#search", address)
+    page.press("#search", "Enter")
+    page.click(f"#findings a:has-text('{address}')")
+    _sound(page)
+    assert "left out" in page.inner_text("main")
+    assert "17" in page.inner_text("#seen")
+    page.click("details summary")
+    assert page.locator("#days").is_visible()
+    page.fill("#exclude-reason", "meter of the house next door")
+    page.click("#exclude button")
+    page.wait_for_load_state()
+    assert "reads excluded" in page.inner_text("#state")
+    _sound(page)
+
+    page.goto(f"{portal.url}/staff/reads/new/?meter={meter}")
+    _sound(page)
+    here = datetime.fromtimestamp(START_S, ZoneInfo("America/Chicago")) - timedelta(hours=5)
+    page.fill("#read_at", here.strftime("%Y-%m-%dT%H:%M:%S"))
+    page.fill("#count", "26")
+    page.click("#enter button")
+    page.wait_for_selector("#read-error")
+    _sound(page)
+    page.fill("#count", "28700")
+    page.click("#enter button")
+    page.wait_for_selector("#versions")
+    _sound(page)
+    page.fill("#revise-count", "28710")
+    page.fill("#revise-reason", "a 1 read as a 0")
+    page.click("#revise button")
+    page.wait_for_selector("#versions tr:has-text('28,710')")
+    page.fill("#withdraw-reason", "of the neighbour")
+    page.click("#withdraw button")
+    page.wait_for_selector("#versions tr:has-text('withdrawn')")
+    assert page.locator("#revise").count() == 0
+    page.goto(f"{portal.url}/staff/reads/entered/")
+    _sound(page)
+    assert meter in page.inner_text("#entered")
