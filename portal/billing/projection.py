@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RECENT = timedelta(days=28)
 _RECENT_LEAST = timedelta(days=3)
+_UNPRICED = frozenset({"cannot-price", "nothing-to-bill"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def _to_the_end(part: MeteredPart, end: datetime, now: datetime, *, expect: bool
 _US = timedelta(microseconds=1)
 
 
-def _told(facts: AccountFacts, shelf: Shelf, as_of: datetime) -> CostSoFar:
+def _told(facts: AccountFacts, shelf: Shelf, as_of: datetime) -> CostSoFar | None:
     bill = calculate(facts, shelf)
+    if any(finding.severity == "hold" and finding.code in _UNPRICED for finding in bill.findings):
+        return None  # a sum without the part that no rate fits would be too low
     units = sum(bill.units_by_point().values())
     return CostSoFar(bill.charges_cents, units, as_of, facts.period, bill.lines)

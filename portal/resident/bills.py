@@ -24,6 +24,7 @@ from portal.core.errors import Refused
 from portal.core.models import User
 from portal.core.services import utility_zone
 from portal.resident.bill_pages import bill_row, billed_accounts, bills_page, visible_bills
+from portal.resident.costs import cost_card
 
 if TYPE_CHECKING:
     from portal.billing.models import Bill
@@ -75,9 +76,16 @@ def account_bills(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _account_page(request: HttpRequest, account: Account, *, error: str = "") -> HttpResponse:
     everything = request.GET.get("all") == "1"
-    today = now().astimezone(utility_zone()).date()
-    page = bills_page(_viewer(request), account, everything=everything, today=today)
-    context = {"page": page, "tab": "bills", "has_bills": True, "languages": _languages(), "error": error}
+    moment = now()
+    today = moment.astimezone(utility_zone()).date()
+    context = {
+        "page": bills_page(_viewer(request), account, everything=everything, today=today),
+        "cost": cost_card(account, moment),
+        "tab": "bills",
+        "has_bills": True,
+        "languages": _languages(),
+        "error": error,
+    }
     return render(request, "resident/bills.html", context, status=422 if error else 200)
 
 

@@ -13,16 +13,19 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.customers.services import visible_service_points
 from portal.resident.bill_pages import has_bills
+from portal.resident.costs import account_living_at, cost_card
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
 from portal.resident.wording import UNITS
 
 if TYPE_CHECKING:
     from portal.customers.models import ServicePoint
+    from portal.resident.costs import CostCard
 
 
 def _viewer(request: HttpRequest) -> User:
@@ -69,9 +72,20 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
         "units": UNITS.values(),
         "tab": "usage",
         "has_bills": has_bills(user),
+        "cost": _cost(request, user, service_point),
         "series": {"change": page.change, "rows": [row.as_json() for row in page.rows]},
     }
     return render(request, "resident/usage.html", context)
+
+
+def _cost(request: HttpRequest, user: User, service_point: ServicePoint) -> CostCard | None:
+    """Return the running period's cost for a whole page; the parts that a script asks for again do without it."""
+    htmx = getattr(request, "htmx", None)
+    if htmx and not htmx.history_restore_request:
+        return None
+    moment = now()
+    account = account_living_at(user, service_point, moment)
+    return None if account is None else cost_card(account, moment)
 
 
 @require_POST

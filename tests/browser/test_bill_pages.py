@@ -52,6 +52,7 @@ def test_the_list_and_a_bill_have_no_fault_on_a_phone_and_a_desk(visit: Visit, l
     if language == "es":
         _spanish(page)
     page.wait_for_selector("#bill-history")
+    page.wait_for_selector("#cost-expected")
     assert _faults(page) == []
     page.click("#current-bill")
     page.wait_for_selector("#bill-due")
@@ -116,5 +117,7 @@ def test_the_tab_leads_from_the_usage_page_and_back(visit: Visit) -> None:
     page = visit.open("/bills/", as_=HOLDER)
     page.click("#tab-usage")
     page.wait_for_selector('#tab-usage[aria-current="page"]')
+    assert page.inner_text("#cost-so-far").startswith("$")
+    assert _faults(page) == []
     page.click("#tab-bills")
     page.wait_for_selector('#tab-bills[aria-current="page"]')

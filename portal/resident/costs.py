@@ -1,0 +1,81 @@
+"""What the running billing period costs so far and what it will come to, in words, at the account's own rate."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+
+from portal.billing.documents import figures
+from portal.billing.projection import cost_so_far, projected
+from portal.billing.shelf import standing_shelf
+from portal.core.services import utility_zone
+from portal.customers.models import Account, AccountAccess
+from portal.resident.wording import moment_text
+from rates.errors import RatesError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from portal.core.models import User
+    from portal.customers.models import ServicePoint
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CostCard:
+    """The running period of one account. expected: empty while too little is known of its use."""
+
+    account: Account
+    amount: str
+    cents: int
+    used: str
+    as_of: str
+    period: str
+    expected: str
+
+
+def account_living_at(user: User, service_point: ServicePoint, moment: datetime) -> Account | None:
+    """Return the account that lives at a service point now, when the person holds it and it gets bills."""
+    return (
+        Account.objects.filter(
+            Q(occupancies__end__isnull=True) | Q(occupancies__end__gt=moment),
+            occupancies__service_point=service_point,
+            occupancies__start__lte=moment,
+            access__user=user,
+            access__level=AccountAccess.Level.HOLDER,
+            access__ended_at__isnull=True,
+            billing__isnull=False,
+        )
+        .order_by("pk")
+        .first()
+    )
+
+
+def cost_card(account: Account, moment: datetime) -> CostCard | None:
+    """Return the running period's cost; None when nothing can be said of it yet."""
+    try:
+        so_far = cost_so_far(account, moment)
+        if so_far is None:
+            return None
+        ahead = projected(account, moment)
+        quantity = standing_shelf().on(so_far.period.start).book.quantity
+    except RatesError as error:  # terms that no rate fits: for the office to mend, no reason to show no page
+        _log.warning("no cost so far for account %s: %s", account.public_id, error)
+        return None
+    used = figures.amount(so_far.units * Fraction(10) ** quantity.scale)
+    last_day = so_far.period.end - timedelta(days=1)
+    return CostCard(
+        account=account,
+        amount=figures.money(so_far.cents),
+        cents=so_far.cents,
+        used=f"{used} {figures.symbol(quantity.unit.value)}",
+        as_of=moment_text(so_far.as_of, utility_zone()),
+        period=f"{figures.short_day(so_far.period.start)} – {figures.short_day(last_day)}",
+        expected="" if ahead is None else figures.money(ahead.cents),
+    )
