@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import contextlib
+import copy
+import json
+import random
+from typing import Any
 
-from rates.errors import RateFileError
+import pytest
+import yaml
+
+from rates.errors import Fault, InputError, RateFileError
+from rates.file import FileBook
 from rates.loading import load_book
 from rates.reading import load_file
-from tests.rates.texts import HEAD, example, small_text
+from tests.rates.texts import HEAD, example, price, small_text
 
 # (what stands in the example, what is put in its place, a piece of the line that must be named, place, reason)
 BROKEN = [
@@ -178,3 +186,49 @@ def test_a_chain_of_likes_is_cut() -> None:
     tail = "      c80:\n        label: {en: C}\n        like: home\n"
     with pytest.raises(RateFileError, match="leads back here"):
         load_file(small_text("code: a, charge: fixed, price: 1") + classes + tail, name="small.yaml")
+
+
+def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    below = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [(*path, key) for key, _ in below] + [p for key, value in below for p in _places(value, (*path, key))]
+
+
+def _at(tree: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_broken_is_a_fault_with_its_line(seed: int) -> None:
+    """Values of the example fall out, move, change their kind: it is refused in words, or it can be priced."""
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    whole = yaml.load(example(), Loader=yaml.BaseLoader)
+    texts = ["", "0", "-1", "5%", "otherwise", "season", "water", "winter_average", "1/0", [], {}, {"by": "zone"}]
+    for _ in range(25):
+        tree = copy.deepcopy(whole)
+        path = chance.choice(_places(tree))
+        around = _at(tree, path[:-1])
+        if chance.random() < 0.3:
+            del around[path[-1]]
+        else:
+            other = _at(whole, chance.choice(_places(whole)))
+            around[path[-1]] = copy.deepcopy(chance.choice([*texts, other]))
+        faults, book = _loaded(json.dumps(tree, indent=1))
+        assert (book is None) == bool(faults)
+        assert all(fault.line >= 1 and "something else" not in fault.message for fault in faults)
+        if book is None:
+            continue
+        version = book.versions()[0]
+        for name in book.classes(version.start):
+            assert book.explain(name, version.start)
+            with contextlib.suppress(InputError):  # an input may have lost its default
+                assert price(book, 50, name, on=version.start, meter_size="1").total >= 0
+
+
+def _loaded(text: str) -> tuple[tuple[Fault, ...], FileBook | None]:
+    try:
+        return (), load_file(text, name="broken.yaml")
+    except RateFileError as refused:
+        return refused.faults, None
