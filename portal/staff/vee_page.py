@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Count
@@ -24,7 +25,6 @@ from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
 
     from portal.metering.models import MeterRegister
     from portal.metering.packed import KeptRead
@@ -54,7 +54,7 @@ DETAIL: dict[str, Callable[[], str]] = {
     "in_a_row": lambda: _("estimates in a row"),
     "max": lambda: _("allowed"),
     "times": lambda: _("times reported"),
-    "kind": lambda: _("kind"),
+    "kind": lambda: _("what happened"),
     "before_at": lambda: _("last read on the track"),
     "before_count": lambda: _("it showed"),
     "first_count": lambda: _("the next read showed"),
@@ -110,10 +110,28 @@ def by_rule() -> list[tuple[str, str, int]]:
 def seen_by_rule(finding: ReadFinding) -> list[tuple[str, str]]:
     """Return the numbers that the rule compared, in words."""
     return [
-        (DETAIL[name]() if name in DETAIL else name.replace("_", " "), f"{value:,}" if type(value) is int else value)
+        (DETAIL[name]() if name in DETAIL else name.replace("_", " "), _value(name, value))
         for name, value in finding.detail.items()
         if name not in _HIDDEN and value != ""
     ]
+
+
+_KINDS: dict[str, Callable[[], str]] = {
+    "fall": lambda: _("the count fell"),
+    "jump": lambda: _("the count jumped"),
+    "identity": lambda: _("another identity answered"),
+    "start": lambda: _("the start"),
+    "end": lambda: _("the end"),
+    "none": lambda: _("none hangs there"),
+}
+
+
+def _value(name: str, value: object) -> str:
+    if name == "before_at":
+        return _moment(datetime.fromisoformat(str(value)))
+    if type(value) is int:
+        return _("none at all") if value < 0 and name == "days" else f"{value:,}"
+    return _KINDS[str(value)]() if str(value) in _KINDS else str(value)
 
 
 @dataclass(frozen=True, slots=True)
