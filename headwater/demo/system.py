@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 import signal
 import socket
 import sys
@@ -119,6 +120,8 @@ class System:
         progress(f"simulated street of {self.options.meters} meters")
         self._start_street()
         progress("portal database, certificate authority and keys")
+        exports = (f"export {name}={shlex.quote(value)}\n" for name, value in self.portal_environment.items())
+        (self.directory / "portal.env").write_text("".join(exports), encoding="utf-8")
         self.portal("init")
         self._wait_for_street()
         progress("premises, accounts and residents")
