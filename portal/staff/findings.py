@@ -57,11 +57,17 @@ def told(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "words": words(str(row.get("code", row.get("rule", "")))),
             "hold": row.get("severity") == "hold",
             "detail": _detail(row.get("detail")),
+            "item": _item(row.get("detail")),
             "released": str((row.get("released") or {}).get("reason", "")),
         }
         for row in findings
     ]
     return sorted(rows, key=lambda row: not row["hold"])
+
+
+def _item(detail: Any) -> str:
+    """Return the id of the finding in the work list of reads, where it can be resolved; empty when it is none."""
+    return str(detail.get("item", "")) if isinstance(detail, dict) else ""
 
 
 def _detail(detail: Any) -> str:
