@@ -83,7 +83,12 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         in_place("group of staff pages", "Money"),
-        (),
+        (
+            Entry("adjustments", gettext_lazy("Adjustments"), "staff:adjustments"),
+            Entry("payment", gettext_lazy("Record a payment"), "staff:payment"),
+            Entry("journal", gettext_lazy("Journal"), "staff:journal"),
+            Entry("aging", gettext_lazy("Receivables by age"), "staff:aging"),
+        ),
     ),
     Group(
         in_place("group of staff pages", "Collectors"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.staff import accounts, bills, rates, runs, vee, views
+from portal.staff import accounts, bills, books, money, rates, runs, vee, views
 from portal.staff.foreign import foreign
 from portal.staff.letters import refused
 
@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("bills/", bills.bills, name="bills"),
     path("bills/held/", bills.held, name="held"),
     path("bills/<slug:public_id>/", bills.bill, name="bill"),
+    path("bills/<slug:public_id>/adjust/", money.adjust_bill, name="adjust-bill"),
     path("bills/<slug:public_id>/lines/<int:position>/", bills.line, name="bill-line"),
     path("bills/<slug:public_id>/sheet/", bills.sheet, name="bill-sheet"),
     path("bills/<slug:public_id>/bill.pdf", bills.pdf, name="bill-pdf"),
@@ -34,6 +35,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reads/new/", vee.enter_read, name="enter-read"),
     path("reads/entered/", vee.entered, name="entered"),
     path("reads/entered/<slug:public_id>/", vee.entered_read, name="entered-read"),
+    path("adjustments/", money.adjustments, name="adjustments"),
+    path("adjustments/<slug:public_id>/", money.adjustment, name="adjustment"),
+    path("payments/new/", money.payment, name="payment"),
+    path("journal/", books.journal, name="journal"),
+    path("journal/<slug:public_id>/", books.entry, name="entry"),
+    path("aging/", books.ages, name="aging"),
     path("places/<slug:public_id>/usage/", views.look, name="look"),
     path("refused/", refused, name="refused"),
     path("foreign/", foreign, name="foreign"),
