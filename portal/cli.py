@@ -464,9 +464,10 @@ def _add_groups() -> None:
     from portal.ledger_cli import ledger_group
     from portal.rates_cli import rates_group
     from portal.reads_cli import reads_group
+    from portal.reconcile_cli import reconcile_bills
 
-    for group in (bill_group, import_group, ledger_group, rates_group, reads_group):
-        portal.add_command(group)
+    for command in (bill_group, import_group, ledger_group, rates_group, reads_group, reconcile_bills):
+        portal.add_command(command)
 
 
 _add_groups()

@@ -1,0 +1,1 @@
+"""A second opinion on every issued bill: registers, charts, bills and ledger must tell the same."""
