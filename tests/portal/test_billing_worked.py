@@ -107,3 +107,49 @@ def test_an_estimate_and_its_true_up() -> None:
     total = sum(segment.units for bill in Bill.objects.all() for segment in bill.segments.all())
     made_up = line.detail["actual_units"] - line.detail["estimated_units"]
     assert total + made_up == 101 * 300 + 52 * 500
+
+
+def test_two_estimates_in_a_row_are_made_up_for_each_in_its_own_tiers() -> None:
+    home = water_only(billed.home(1, date(2026, 2, 1)))
+    reads(home.register, steady(date(2026, 2, 1), date(2026, 5, 10), 300), fold=True)
+    for end in (date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1)):
+        run(end)
+    (june,) = run(date(2026, 7, 1))
+    assert june.estimated
+    assert not june.lines.filter(kind="true-up").exists()
+    later = steady(date(2026, 7, 20), date(2026, 8, 2), 500, start=98 * 300 + 71 * 500)
+    reads(home.register, later, fold=True)
+    (july,) = run(date(2026, 8, 1))
+    made_up = [
+        (line.detail["start"], line.detail["estimated_units"], line.detail["actual_units"], line.amount_cents)
+        for line in july.lines.filter(kind="true-up").order_by("position")
+    ]
+    # May: 9 x 300 + 22 x 500 = 13,700 in place of 31 x 300; June: 15,000 in place of 9,000.
+    assert made_up == [("2026-05-01", 9_300, 13_700, 1980), ("2026-06-01", 9_000, 15_000, 2700)]
+    bills = Bill.objects.exclude(state="cancelled")
+    billed_units = sum(segment.units for bill in bills for segment in bill.segments.all())
+    assert billed_units + 4_400 + 6_000 == 98 * 300 + 83 * 500
+    # Nothing is made up for twice.
+    reads(
+        home.register, list(steady(date(2026, 8, 2), date(2026, 9, 2), 500, start=98 * 300 + 84 * 500))[1:], fold=True
+    )
+    (august,) = run(date(2026, 9, 1))
+    assert not august.lines.filter(kind="true-up").exists()
+    assert august.segments.get().units == 15_500
+
+
+def test_late_reads_that_move_a_boundary_leave_no_gallon_unbilled() -> None:
+    home = water_only(billed.home(1, date(2026, 5, 1)))
+    points = list(steady(date(2026, 5, 1), date(2026, 5, 31), 300))
+    after = list(steady(date(2026, 6, 2), date(2026, 7, 2), 300, start=40 * 300))
+    reads(home.register, [*points, *after], fold=True)
+    (june,) = run(date(2026, 6, 1))
+    billed_to = june.segments.get().dials.get().last_shown
+    assert billed_to == 9_000 + 1_500
+    # The collector's backlog arrives: all of it was used on the day after the boundary.
+    reads(home.register, [(midnight(date(2026, 6, 1), CHICAGO), 9_100)], fold=True)
+    (july,) = run(date(2026, 7, 1))
+    dial = july.segments.get().dials.get()
+    assert dial.first_shown == billed_to
+    assert {"boundary-moved"} <= {finding["code"] for finding in july.findings}
+    assert june.segments.get().units + july.segments.get().units == 40 * 300 + 29 * 300
