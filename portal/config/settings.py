@@ -216,5 +216,6 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+        "pikepdf": {"handlers": [], "level": "WARNING", "propagate": True},
     },
 }

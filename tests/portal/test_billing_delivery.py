@@ -16,6 +16,7 @@ from django.core import mail
 from django.db import transaction
 
 from portal.billing.delivery import deliver, deliver_many, deliveries_of, hidden
+from portal.billing.documents import pdf
 from portal.billing.documents.facts import facts_of, freeze
 from portal.billing.documents.files import write_run
 from portal.billing.models import Bill, BillDelivery, BillRun, Cycle, PrintBatch
@@ -171,6 +172,16 @@ def test_a_print_batch_follows_the_route_and_starts_every_bill_on_a_sheet() -> N
     assert printed.batch.sheets == sum(sheets)
     assert pages == 2 * sum(sheets[:-1]) + int(rows[-1]["pages"])
     assert all(deliveries_of(bill)[0].done_at for bill in bills)
+
+
+def test_a_batch_of_many_is_laid_out_in_parts_and_still_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = _paper_run([("R1", n) for n in range(5)])
+    monkeypatch.setattr(pdf, "PRINT_CHUNK", 2)
+    [printed] = print_run(run, label="tests")
+    rows = list(csv.DictReader(io.StringIO(printed.addresses.read_text(encoding="utf-8"))))
+    with pikepdf.open(printed.pdf) as document:
+        assert len(document.pages) == 2 * sum(int(row["sheets"]) for row in rows[:-1]) + int(rows[-1]["pages"])
+    assert len(rows) == 5
 
 
 def test_a_batch_is_made_once_and_comes_out_the_same_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import UTC, datetime, time
@@ -22,6 +23,9 @@ FONTS = (
     / "node_modules/@uswds/uswds/packages/uswds-core/src/assets/fonts/source-sans-pro"
 )
 """The portal's own typeface as npm installed it; without it Typst's embedded serif stands in."""
+PRINT_CHUNK = 25
+"""Bills that are laid out together for the printer: Typst keeps 2 MB of layout for each until all are done."""
+_LETTER = (612, 792)
 _PAGES = re.compile(rb"/Type/Pages/Count (\d+)")
 
 
@@ -56,6 +60,22 @@ def render_print(bills: Sequence[tuple[BillFacts, str]]) -> tuple[bytes, list[in
 
     Each starts on the front of a sheet. It is not tagged: only the printer reads it, and tags would double its size.
     """
+    import pikepdf
+
+    joined, counts = pikepdf.Pdf.new(), list[int]()
+    for first in range(0, len(bills), PRINT_CHUNK):
+        made, pages = _printed(bills[first : first + PRINT_CHUNK])
+        if len(joined.pages) % 2:
+            joined.add_blank_page(page_size=_LETTER)
+        with pikepdf.open(io.BytesIO(made)) as chunk:
+            joined.pages.extend(chunk.pages)
+        counts += pages
+    result = io.BytesIO()
+    joined.save(result, deterministic_id=True)
+    return result.getvalue(), counts
+
+
+def _printed(bills: Sequence[tuple[BillFacts, str]]) -> tuple[bytes, list[int]]:
     words = [words_of(facts, language) for facts, language in bills]
     compiler = _new_compiler({"bills": json.dumps(words, default=_fields), "duplex": "yes"})
     made: bytes = compiler.compile(format="pdf", pdf_tags=False, timestamp=_timestamp(bills[0][0]))
