@@ -466,6 +466,7 @@ def test_a_run_is_started_by_the_worker_and_never_twice(staff: Client, sam: User
     assert "at this run already" in _text(refused)
 
 
+@pytest.mark.django_db(transaction=True)  # the worker of tasks closes its connection
 def test_a_run_that_stopped_is_continued_and_issued_with_confirmation(staff: Client, sam: User) -> None:
     cycle = Cycle.objects.create(code="M1", read_day=1)
     run = _run(cycle, state="calculating", accounts=0)
@@ -493,6 +494,7 @@ def test_a_run_that_stopped_is_continued_and_issued_with_confirmation(staff: Cli
     assert Bill.objects.get().state == "issued"
 
 
+@pytest.mark.django_db(transaction=True)  # the worker of tasks closes its connection
 def test_a_run_that_failed_says_so_and_may_go_on(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     run = _run(Cycle.objects.create(code="M1", read_day=1), state="calculating")
 
