@@ -59,7 +59,7 @@ def _between(
         place = f"bill {following}, account {account}"
         if start < end:
             yield Difference("billed-twice", place, f"its days up to {end} are on bill {number} too")
-        elif any(row.start < start and (row.end is None or row.end > end) for row in agreements):
+        elif start > end and any(row.start < start and (row.end is None or row.end > end) for row in agreements):
             yield Difference("days-left-out", place, f"{end} to {start} is on no bill, and an agreement held then")
 
 
