@@ -19,6 +19,7 @@ from portal.core.models import AuditEntry
 from portal.customers import services as customers
 from portal.customers.models import Account
 from portal.ingest.rebuild import rebuild
+from portal.metering.folding import fold_closed_days
 from portal.metering.models import DailyVolume, OfficeRead, ReadFinding, ReadVerdict, RecentRead, RegisterDay
 from portal.metering.points import extra_points
 from portal.metering.reads import to_us
@@ -286,6 +287,17 @@ def test_daily_volumes_that_do_not_make_the_period_are_found() -> None:
     DailyVolume.objects.filter(register=home.register.pk, day=date(2026, 6, 9)).update(counts=599)
     [finding] = validate([home.service_point.pk], JUNE, JULY)[home.service_point.pk]
     assert (finding.rule, finding.detail) == ("sum", {"register": 18_000, "days_sum": 17_999, "days": 30})
+
+
+def test_a_read_that_is_not_rolled_up_yet_is_no_wrong_sum() -> None:
+    home = metered_home(user=person()).read_daily(60)
+    home.read(JULY + timedelta(hours=20), home.count + 900, fold=False)
+    part = metered([home.service_point.pk], [JUNE, JULY])[home.service_point.pk][0]
+    rolled_up = DailyVolume.objects.filter(register=home.register.pk, day__gte=date(2026, 6, 1))
+    assert sum(row.counts for row in rolled_up) != part.counts[-1].count - part.counts[0].count
+    assert rules_of(home) == []
+    fold_closed_days(JULY + 5 * DAY)
+    assert rules_of(home) == []
 
 
 def test_who_moved_in_lately_is_compared_with_their_own_days_alone() -> None:

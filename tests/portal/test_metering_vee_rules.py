@@ -68,7 +68,7 @@ def a_place(**changes: object) -> Place:
         estimates=0,
         by_collector=True,
         all_days=True,
-        unfolded=False,
+        unfolded_us=None,
         identity_events=0,
         parts=[part],
     )
@@ -188,10 +188,10 @@ def test_a_rule_fires(changes: dict[str, object], rule: str) -> None:
             "period": Volume(27_000_000, DAYS, 800_000, 900_000, 0, 0, date(2026, 6, 30)),
             "recent": Volume(81_000_000, 91, 800_000, 900_000, 0, 0, date(2026, 5, 31)),
             "last_year": Volume(27_000_000, DAYS, 800_000, 900_000, 0, 0, date(2025, 7, 1)),
-            "unfolded": True,
+            "unfolded_us": to_us(END) - 1,
         },
         # The days are not all rolled up yet: nothing can be said of their sum.
-        {"period": Volume(17_000, 29, 300, 900, 0, 0, date(2026, 6, 29)), "unfolded": True},
+        {"period": Volume(17_000, 29, 300, 900, 0, 0, date(2026, 6, 29)), "unfolded_us": to_us(END) - 1},
     ],
 )
 def test_nothing_to_say(changes: dict[str, object]) -> None:

@@ -61,7 +61,8 @@ class Counter:
     registers  its definitions (they differ in the roll-over alone); register: the one that speaks for it.
     recent     of the account that lives there now.
     worth_l  litres of one count. parts: its boundary counts. read_days: storage days (UTC) with a read in them.
-    all_days whether it hung there for the whole period. unfolded: the roll-ups may not know all reads yet.
+    all_days whether it hung there for the whole period. unfolded_us: its first read, from the period's start on, that
+             the roll-ups do not know yet.
     """
 
     register: int
@@ -77,7 +78,7 @@ class Counter:
     estimates: int
     by_collector: bool
     all_days: bool
-    unfolded: bool
+    unfolded_us: int | None
     identity_events: int = 0
     parts: list[MeteredPart] = field(default_factory=list)
 
@@ -138,7 +139,7 @@ def gather(
                 estimates=max(estimates.get(pk, 0) for pk in ids),
                 by_collector=not states.isdisjoint(ids),
                 all_days=one.start <= start and (one.end is None or one.end >= end),
-                unfolded=not unfolded.isdisjoint(ids),
+                unfolded_us=min((unfolded[pk] for pk in ids if pk in unfolded), default=None),
                 identity_events=events.get(one.meter, 0),
                 parts=[p for p in own_parts if p.register.pk in ids and p.installation_id == one.installation],
             )
@@ -262,18 +263,19 @@ def _volumes(registers: Collection[int], first: date, last: date) -> dict[int, V
     return {row[0]: Volume(int(row[1]), *row[2:]) for row in rows.values_list(*columns)}
 
 
-def _read_days(registers: Collection[int], start: datetime, end: datetime) -> tuple[dict[int, int], set[int]]:
-    """Return on how many storage days of a span each register was read, and which have reads that are not folded."""
+def _read_days(registers: Collection[int], start: datetime, end: datetime) -> tuple[dict[int, int], dict[int, int]]:
+    """Return on how many storage days of a span each register was read, and its first read that is not folded."""
     low, high = to_us(start), to_us(end) - 1
     folded = RegisterDay.objects.filter(register__in=registers, day__gte=low // DAY_US, day__lte=high // DAY_US)
     counted = folded.order_by().values("register").annotate(days=Count("day"))
     found: dict[int, int] = {int(row["register"]): int(row["days"]) for row in counted}
-    recent = RecentRead.objects.filter(register__in=registers, read_us__gte=low, read_us__lte=high)
-    open_days = recent.order_by().annotate(day=F("read_us") / DAY_US).values_list("register", "day").distinct()
-    unfolded = set()
-    for register, _ in open_days:
+    recent = RecentRead.objects.filter(register__in=registers, read_us__gte=low).order_by()
+    oldest = recent.values("register").annotate(oldest=Min("read_us"))
+    unfolded = {int(row["register"]): int(row["oldest"]) for row in oldest}
+    inside = recent.filter(register__in=[pk for pk, read_us in unfolded.items() if read_us <= high])
+    open_days = inside.filter(read_us__lte=high).annotate(day=F("read_us") / DAY_US)
+    for register, _ in open_days.values_list("register", "day").distinct():
         found[register] = found.get(register, 0) + 1
-        unfolded.add(register)
     return found, unfolded
 
 
