@@ -81,23 +81,28 @@ def daily_places(unit: str) -> int:
 
 def day(value: date) -> str:
     """Return `June 24, 2026`."""
-    return _formatted(value, pgettext("day on a bill", "F j, Y"), get_language() or "en")
+    return _formatted(value, "long", get_language() or "en")
 
 
 def short_day(value: date) -> str:
     """Return `Jun 24, 2026`."""
-    return _formatted(value, pgettext("short day on a bill", "M j, Y"), get_language() or "en")
+    return _formatted(value, "short", get_language() or "en")
 
 
 def month_letters(value: date) -> str:
     """Return `Jun`."""
-    return _formatted(value, "M", get_language() or "en")
+    return _formatted(value, "month", get_language() or "en")
 
 
 @lru_cache(maxsize=4096)
 def _formatted(value: date, form: str, language: str) -> str:  # noqa: ARG001 - the language decides what is kept
     """Return a formatted day; the bills of a run share their days, and formatting one takes 50 microseconds."""
-    return date_format(value, form)
+    forms = {
+        "long": pgettext("day on a bill", "F j, Y"),
+        "short": pgettext("short day on a bill", "M j, Y"),
+        "month": "M",
+    }
+    return date_format(value, forms[form])
 
 
 def dial(count: int, *, unit: str, scale: int, modulus: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.utils import translation
@@ -129,12 +130,13 @@ def _words(facts: BillFacts, language: str) -> BillWords:
         dispute=in_language(utility.dispute, language),
         stub=_stub(facts),
         remit_to=(utility.name, *utility.postal_address) if utility.postal_address else (),
-        labels=labels(),
+        labels=labels(language),
     )
 
 
-def labels() -> dict[str, str]:
-    """Return the fixed texts of a bill, in the language that is active."""
+@lru_cache(maxsize=8)
+def labels(language: str) -> dict[str, str]:  # noqa: ARG001 - it is the language that is active; texts are kept by it
+    """Return the fixed texts of a bill."""
     return {
         "summary": _("Summary"),
         "use": _("Your water use"),
