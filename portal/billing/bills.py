@@ -155,9 +155,44 @@ def issue(bill: Bill, actor: User | None = None, *, label: str = "") -> Bill:
             return row
         if row.state != Bill.State.DRAFT:
             raise Refused(row.state, _("This bill cannot be issued: resolve what holds it, or make another one."))
-        issue_locked([row], actor=actor, label=label)
+        _issue_one(row, actor, label)
         audit("bill.issue", actor=actor, label=label, target=row, detail={"number": row.number})
         return row
+
+
+def _issue_one(bill: Bill, actor: User | None, label: str) -> None:
+    """Issue a draft that the caller holds locked, with what its kind brings along.
+
+    A final bill asks for less by the deposits; after a corrected one follow the bills that started where it ended.
+    """
+    if bill.kind == Bill.Kind.FINAL:
+        for deposit in Deposit.objects.filter(account=bill.account_id, returned_on__isnull=True):
+            give_back(deposit, on=bill.bill_date, pay_out=False, actor=actor, reason="final bill")
+    issue_locked([bill], actor=actor, label=label)
+    if bill.replaces is not None:
+        _correct_next(bill, actor, label)
+
+
+def _correct_next(bill: Bill, actor: User | None, label: str) -> None:
+    """Correct the account's next bill too when a corrected one ends with other counts: it starts with them."""
+    assert bill.replaces is not None
+    if _ends(bill) == _ends(bill.replaces):
+        return
+    following = Bill.objects.filter(account=bill.account_id, period_start=bill.period_end)
+    following = following.exclude(state=Bill.State.CANCELLED).select_related("account")
+    for later in following:
+        reason = f"the bill before it was corrected: {bill.number}"
+        if later.state == Bill.State.ISSUED:
+            cancel_and_rebill(later, reason=reason, actor=actor, label=label)
+        else:
+            recalculate(later, actor=actor, label=label)
+
+
+def _ends(bill: Bill) -> set[tuple[Any, ...]]:
+    """Return where a bill ends at each service point: what is carried on, and what the dials show."""
+    rows = bill.segments.filter(end=bill.period_end)
+    dials = rows.values_list("agreement__service_point", "remainder", "dials__register", "dials__last_shown")
+    return set(dials)
 
 
 def issue_locked(bills: Sequence[Bill], *, actor: User | None = None, label: str = "") -> None:
@@ -230,7 +265,8 @@ def cancel(bill: Bill, *, reason: str, actor: User | None = None, label: str = "
 def cancel_and_rebill(bill: Bill, *, reason: str, actor: User | None = None, label: str = "") -> Bill:
     """Take an issued bill back and issue the one that follows from what is known now; both stay.
 
-    The corrected bill is held, and not issued, when something must be looked at first.
+    The corrected bill is held, and not issued, when something must be looked at first. A later bill that started with
+    a count that is another one now is corrected too.
     raises  Refused(`state`) for a bill that is not issued; Refused(`reason`).
     """
     old = _locked(bill)
@@ -239,7 +275,7 @@ def cancel_and_rebill(bill: Bill, *, reason: str, actor: User | None = None, lab
     old = cancel(old, reason=reason, actor=actor, label=label)
     new = save_draft(old.account, Period(old.period_start, old.period_end), kind=Bill.Kind.CORRECTED, replaces=old)
     if new.state == Bill.State.DRAFT:
-        issue_locked([new], actor=actor, label=label)
+        _issue_one(new, actor, label)
     detail = {"was_cents": old.charges_cents, "is_cents": new.charges_cents, "replaces": old.public_id}
     audit("bill.rebill", actor=actor, label=label, target=new, reason=_reason(reason), detail=detail)
     return new
@@ -267,9 +303,7 @@ def final_bill(account: Account, on: date, actor: User | None = None, *, label: 
     row.save(update_fields=["closed_on"])
     bill = save_draft(account, Period(start, on), kind=Bill.Kind.FINAL)
     if bill.state == Bill.State.DRAFT:
-        for deposit in Deposit.objects.filter(account=account, returned_on__isnull=True):
-            give_back(deposit, on=bill.bill_date, pay_out=False, actor=actor, reason="final bill")
-        issue_locked([bill], actor=actor, label=label)
+        _issue_one(bill, actor, label)
     audit("bill.final", actor=actor, label=label, target=bill, detail={"on": on.isoformat(), "state": bill.state})
     return bill
 

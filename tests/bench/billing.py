@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -47,8 +48,11 @@ def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
             found[f"accounts_{size}"] = _program(folder, size)
     except PostgresMissing as missing:
         return {**found, "postgresql": str(missing)}
-    small, large = (found[f"accounts_{size}"]["calculation_ms_per_account"] for size in sizes)
-    return {**found, "large_over_small": rounded(large / small)}
+    ratios = {}
+    for name in ("calculation_ms_per_account", "calculation_cpu_ms_per_account"):
+        small, large = (found[f"accounts_{size}"][name] for size in sizes)
+        ratios[f"{name}_large_over_small"] = rounded(large / small)
+    return {**found, **ratios}
 
 
 def _program(folder: Path, accounts: int) -> dict[str, Any]:
@@ -79,7 +83,9 @@ def measure(accounts: int) -> dict[str, Any]:
     seed(accounts)
     say(f"{accounts} accounts and {accounts * DAYS} days of reads in {time.perf_counter() - began:.0f} s")
     at_work = ("--jobs", str(JOBS), "--chunk", str(min(500, accounts // 10)))
+    before = _cpu_s()
     calculated_s = _timed("run", "A", "--period-end", ENDS[0].isoformat(), *at_work)
+    calculated_cpu_s = _cpu_s() - before
     run_id = BillRun.objects.get(period_end=ENDS[0]).public_id
     issued_s = _timed("issue", run_id, *at_work)
     say(f"first month: calculated in {calculated_s:.1f} s, issued in {issued_s:.1f} s")
@@ -88,11 +94,19 @@ def measure(accounts: int) -> dict[str, Any]:
         "accounts": accounts,
         "calculation_s": rounded(calculated_s),
         "calculation_ms_per_account": rounded(1000 * calculated_s / accounts),
+        "calculation_cpu_ms_per_account": rounded(1000 * calculated_cpu_s / accounts),
+        "load_average_1_min": os.getloadavg()[0],
         "issue_s": rounded(issued_s),
         "issue_ms_per_account": rounded(1000 * issued_s / accounts),
         "within_target": calculated_s <= TARGET_S,
         "killed": killed,
     }
+
+
+def _cpu_s() -> float:
+    """Return the processor time of our own finished processes, without the database server's."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _command(*arguments: str) -> list[str]:

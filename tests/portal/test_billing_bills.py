@@ -17,7 +17,8 @@ from portal.customers.models import Occupancy
 from portal.ledger.services import balance_cents
 from portal.metering.calendar import midnight
 from portal.metering.models import OfficeRead
-from portal.metering.validation.office import enter_read
+from portal.metering.reads import to_us
+from portal.metering.validation.office import edit_stored, enter_read
 from tests.portal import billed
 from tests.portal.billed import CHICAGO, cycle, lines_of, reads, run, steady
 from tests.portal.building import person
@@ -126,6 +127,23 @@ def test_a_bill_is_taken_back_and_replaced_and_both_stay() -> None:
     assert bills.difference(new) == [("sewer", 3511, 3261), ("water", 4755, 4050)]
     with pytest.raises(Refused):
         bills.cancel_and_rebill(old, reason="again", actor=None)
+
+
+def test_a_corrected_end_is_the_next_bills_corrected_start() -> None:
+    home = billed.home(1, MAY)
+    reads(home.register, [(midnight(day, CHICAGO), count) for day, count in ((MAY, 0), (JUNE, 9_900), (JULY, 18_300))])
+    bills_before = [run(JUNE)[0], run(JULY)[0]]
+    for bill in bills_before:
+        if bill.state == "held":
+            bills.issue(bills.release(bill, reason="monthly reads", actor=User.objects.first() or staff()))
+    edit_stored(home.register, to_us(midnight(JUNE, CHICAGO)), 9_300, reason="misread by the photo", label="test")
+    new = bills.cancel_and_rebill(Bill.objects.get(pk=bills_before[0].pk), reason="misread", actor=None, label="test")
+    if new.state == "held":
+        new = bills.issue(bills.release(new, reason="as edited", actor=User.objects.first() or staff()))
+    living = Bill.objects.exclude(state="cancelled").order_by("period_start")
+    assert [bill.kind for bill in living] == ["corrected", "corrected"]
+    assert [bill.segments.get().units for bill in living] == [9_300, 9_000]
+    assert sum(bill.charges_cents for bill in living if bill.state == "issued") == balance_cents(home.account)
 
 
 def test_waiting_charges_go_on_the_next_bill_once_and_wait_again_when_it_is_taken_back() -> None:

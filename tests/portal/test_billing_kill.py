@@ -17,7 +17,7 @@ from tests.portal.processes import Portal
 if TYPE_CHECKING:
     from pathlib import Path
 
-ACCOUNTS = 60
+ACCOUNTS = 40
 SEED = 20260601
 
 _MAKE = """
@@ -109,7 +109,7 @@ def _killed(portal: Portal, after: int) -> int:
 
 def test_killed_at_random_statements_it_bills_everybody_once(portal: Portal) -> None:
     rng = random.Random(SEED)
-    places = [rng.randrange(5, 60), rng.randrange(60, 160), rng.randrange(60, 160)]
+    places = [rng.randrange(5, 60), rng.randrange(60, 160)]
     codes = [_killed(portal, after) for after in places]
     print(f"seed {SEED}: killed before statements {places}")
     assert codes[0] == -signal.SIGKILL
