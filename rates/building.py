@@ -39,6 +39,7 @@ class ClassBuilder:
         self.amounts = AmountReader(document, declared, seasons, winter=False)
         self.charges: list[tuple[Charge, Calculation]] = []
         self.minimums: dict[Key, tuple[Key, ...]] = {}
+        self.credits: dict[Key, tuple[Key, ...]] = {}
         self.discounted: dict[Key, str] = {}
         self.named: set[Key] = set()
         self.decreasing = False
@@ -140,6 +141,8 @@ class ClassBuilder:
         at_most = self._of(charge, line["at_most"], (*path, "at_most")) if "at_most" in line else ()
         if "at_most" in line and charge.kind is not LineKind.CREDIT:
             self.document.fault((*path, "at_most"), "only a credit has at_most", key=True)
+        if at_most and not self.decreasing:
+            self._note_discounts(charge, at_most, (*path, "at_most"))
         return None if price is None else Fixed(price, times, at_most)
 
     def _usage(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
@@ -199,21 +202,31 @@ class ClassBuilder:
                     self._note_decreasing(at, f"falls from {float(low):g} for all units: more water would cost less")
                     return
 
+    def _note_discounts(self, charge: Charge, of: tuple[Key, ...], path: Path) -> None:
+        """See that what is taken off cannot grow faster than what it is taken from."""
+        self.credits[charge.service, charge.code] = of
+        self._note_beside_minimum(of, path)
+        for key in of:
+            if (earlier := self.discounted.setdefault(key, charge.code)) != charge.code:
+                what = f"{key[0]}.{key[1]} has the discount {earlier} already: together they could overtake it"
+                self._note_decreasing(path, what)
+
+    def _note_beside_minimum(self, of: tuple[Key, ...], path: Path) -> None:
+        """What a minimum has filled up must be taken with it: while it fills, only the two together are constant."""
+        for key, filled in self.minimums.items():
+            if key not in of and set(filled) & set(of):
+                self._note_decreasing(
+                    path, f"has lines that the minimum {key[0]}.{key[1]} fills up, but not the minimum"
+                )
+
     def _note_decreasing(self, path: Path, what: str) -> None:
         self.document.fault(path, f"{what}; if that is meant, write decreasing: yes in the class")
 
     def _percent(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
         percent = self.amounts.amount(line["percent"], (*path, "percent"), percent=True)
         of = self._of(charge, line["of"], (*path, "of"))
-        for key, filled in self.minimums.items():
-            if key in of and not set(filled) <= set(of):
-                left_out = ", ".join(f"{s}.{c}" for s, c in filled if (s, c) not in of)
-                self.document.fault((*path, "of"), f"has the minimum {key[0]}.{key[1]} without its lines: {left_out}")
         if charge.kind is LineKind.CREDIT and not self.decreasing:
-            for key in of:
-                if (earlier := self.discounted.setdefault(key, charge.code)) != charge.code:
-                    what = f"{key[0]}.{key[1]} has the discount {earlier} already: together they could overtake it"
-                    self._note_decreasing((*path, "of"), what)
+            self._note_discounts(charge, of, (*path, "of"))
             for text in _leaves(line["percent"]):
                 if Fraction(text.removesuffix("%")) > 100:  # noqa: PLR2004
                     self._note_decreasing((*path, "percent"), "a discount of more than 100%")
@@ -222,6 +235,8 @@ class ClassBuilder:
     def _minimum(self, charge: Charge, line: Mapping[str, Any], path: Path) -> Calculation | None:
         amount = self.amounts.amount(line["amount"], (*path, "amount"))
         of = self._of(charge, line["of"], (*path, "of"))
+        if not self.decreasing:
+            self._note_beside_minimum(of, (*path, "of"))
         self.minimums[charge.service, charge.code] = of
         self.named.add((charge.service, charge.code))
         return None if amount is None else Minimum(amount, of)
@@ -236,6 +251,11 @@ class ClassBuilder:
             if not keys:
                 self.document.fault((*path, index), f"{name!r} names no line above this one in the class")
             found += [key for key in keys if key not in found and key != (charge.service, charge.code)]
+        for key, base in {**self.minimums, **self.credits}.items():
+            if key in found and not set(base) <= set(found):
+                left_out = ", ".join(f"{s}.{c}" for s, c in base if (s, c) not in found)
+                kind = "minimum" if key in self.minimums else "discount"
+                self.document.fault(path, f"has the {kind} {key[0]}.{key[1]} without its lines: {left_out}")
         self.named.update(found)
         return tuple(found)
 

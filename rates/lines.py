@@ -58,10 +58,23 @@ class Pricing:
         self.fixed_exact: set[tuple[str, str]] = set()
 
     def came_to(self, key: tuple[str, str], exact: Fraction, cents: int) -> None:
-        """Add a line to what its charge came to; a minimum says itself what percentages take it for."""
+        """Add a line to what its charge came to; what looks at cents says itself what it counts as."""
         self.cents[key] = self.cents.get(key, 0) + cents
         if key not in self.fixed_exact:
             self.exact[key] = self.exact.get(key, ZERO) + exact
+
+    def counts_as(self, charge: Charge, exact: Fraction) -> None:
+        """Say what percentages take a charge for that looks at printed cents: roundings below cannot move them."""
+        self.exact[charge.service, charge.code] = exact
+        self.fixed_exact.add((charge.service, charge.code))
+
+    def exact_sum(self, keys: tuple[tuple[str, str], ...]) -> Fraction:
+        """Return what charges came to, exact."""
+        return sum((self.exact.get(key, ZERO) for key in keys), ZERO)
+
+    def printed_sum(self, keys: tuple[tuple[str, str], ...]) -> Fraction:
+        """Return the sum of charges as printed."""
+        return Fraction(sum(self.cents.get(key, 0) for key in keys), 100)
 
     def share(self, amount: Fraction) -> Fraction:
         """Return the part of an amount (or a width) for a full period that falls on these days."""
@@ -139,7 +152,8 @@ class Fixed:
         amount = pricing.share(price if times == 1 else price * times)
         if charge.kind is LineKind.CREDIT:
             if self.at_most:
-                amount = min(amount, Fraction(sum(pricing.cents.get(key, 0) for key in self.at_most), 100))
+                pricing.counts_as(charge, -min(amount, pricing.exact_sum(self.at_most)))
+                amount = min(amount, pricing.printed_sum(self.at_most))
             amount = -amount
         days = (pricing.days, pricing.full_days) if pricing.prorated else (None, None)
         yield Line(
@@ -252,10 +266,10 @@ class Percent:
     def lines(self, charge: Charge, pricing: Pricing) -> Iterator[Line]:
         """Yield one line."""
         percent = self.percent(pricing)
+        base, sign = pricing.exact_sum(self.of), 1
         if charge.kind is LineKind.CREDIT:
-            base, sign = Fraction(sum(pricing.cents.get(key, 0) for key in self.of), 100), -1
-        else:
-            base, sign = sum((pricing.exact.get(key, ZERO) for key in self.of), ZERO), 1
+            pricing.counts_as(charge, -base * percent / 100)
+            base, sign = pricing.printed_sum(self.of), -1
         yield Line(
             charge.service,
             charge.code,
@@ -279,12 +293,8 @@ class Minimum:
     def lines(self, charge: Charge, pricing: Pricing) -> Iterator[Line]:
         """Yield one line, or none when the lines come to enough."""
         least = pricing.share(self.amount(pricing))
-        printed = sum(pricing.cents.get(key, 0) for key in self.of)
-        missing = cents_of(least) - printed
-        # Percentages of the minimum and its lines are of max(least, exact sum): roundings below cannot move them.
-        exact = least - sum((pricing.exact.get(key, ZERO) for key in self.of), ZERO)
-        pricing.exact[charge.service, charge.code] = max(ZERO, exact)
-        pricing.fixed_exact.add((charge.service, charge.code))
+        missing = cents_of(least) - int(pricing.printed_sum(self.of) * 100)
+        pricing.counts_as(charge, max(ZERO, least - pricing.exact_sum(self.of)))
         if missing > 0:
             days = (pricing.days, pricing.full_days) if pricing.prorated else (None, None)
             yield Line(

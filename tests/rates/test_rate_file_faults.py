@@ -156,8 +156,31 @@ def test_two_discounts_on_one_line_could_overtake_it() -> None:
     first = "code: one, charge: percent, kind: credit, percent: 60%, of: [water.use]"
     second = "code: two, charge: percent, kind: credit, percent: 60%, of: [water.use]"
     load_file(small_text(use, first), name="small.yaml")
-    with pytest.raises(RateFileError, match="water.use has the discount one already"):
-        load_file(small_text(use, first, second), name="small.yaml")
+    beside = "code: tax, charge: percent, kind: tax, percent: 5%, of: [water.one]"
+    with pytest.raises(RateFileError, match="has the discount water.one without its lines: water.use"):
+        load_file(small_text(use, first, beside), name="small.yaml")
+    third = "code: two, charge: fixed, kind: credit, price: 5, at_most: [water.use]"
+    for other in (second, third):
+        with pytest.raises(RateFileError, match="water.use has the discount one already"):
+            load_file(small_text(use, first, other), name="small.yaml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "code: two, charge: percent, kind: credit, percent: 5%, of: [water.use]",
+        "code: two, charge: fixed, kind: credit, price: 5, at_most: [water.use]",
+        "code: two, charge: minimum, amount: 30, of: [water.use]",
+    ],
+)
+def test_what_a_minimum_fills_up_is_taken_with_it(line: str) -> None:
+    use = "code: use, charge: usage, per: 1, price: 1"
+    least = "code: least, charge: minimum, amount: 20, of: [water.use]"
+    with pytest.raises(RateFileError, match="fills up, but not the minimum"):
+        load_file(small_text(use, least, line), name="small.yaml")
+    together = load_file(small_text(use, least, line.replace("[water.use]", "[water]")), name="small.yaml")
+    totals = [price(together, used).total for used in range(40)]
+    assert totals == sorted(totals)
 
 
 @pytest.mark.parametrize(
