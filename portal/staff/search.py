@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Prefetch, Q, Value
 from django.db.models.functions import Replace, Upper
 
 from portal.billing.models import Bill
-from portal.customers.models import Account, Occupancy
+from portal.customers.models import Account, AccountAccess, Occupancy, Premise
 from portal.customers.numbers import find_accounts, number_key
 from portal.fleet.models import Meter
+from portal.metering.models import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,8 @@ def find(text: str) -> Found:
         ids += [pk for pk in like[: HITS_MAX + 1] if pk not in ids]
         if len(ids) > HITS_MAX:
             break
+    if not ids:
+        ids += _mixed(_words(text))[: HITS_MAX + 1]
     found = _with_places(ids[:HITS_MAX])
     return Found(tuple(found), exact=len(found) == 1, more=len(ids) > HITS_MAX)
 
@@ -95,25 +98,46 @@ def _at_meters(meters: list[int]) -> list[int]:
 
 def _like(text: str) -> Iterator[QuerySet[Account, int]]:
     """Yield the accounts that are like a text, the likeliest kind first; each word must be found."""
-    accounts = Account.objects.order_by("number").values_list("pk", flat=True)
+    accounts = _ids(Account.objects.all())
     key = number_key(text)
-    numeric = len(key) >= _PART_CHARS_MIN and any(char.isdigit() for char in key)
-    if numeric:
+    if len(key) >= _PART_CHARS_MIN and any(char.isdigit() for char in key):
         yield accounts.filter(number_key__startswith=key)
-        yield accounts.filter(occupancies__service_point__installations__meter__meter_id__icontains=text).distinct()
+        meters = Installation.objects.filter(meter__meter_id__icontains=text)
+        yield accounts.filter(pk__in=_living(service_point__in=meters.values("service_point")))
     if "@" in text:
-        yield accounts.filter(Q(billing__email__icontains=text) | Q(users__email__icontains=text)).distinct()
-    words = [word for word in re.split(r"[\s,;]+", text) if word][:8]
-    place = "occupancies__service_point__premise__address__icontains"
-    named, placed, either = Q(), Q(), Q()
-    for word in words:
+        signed_in = AccountAccess.objects.filter(user__email__icontains=text, ended_at__isnull=True)
+        yield accounts.filter(Q(billing__email__icontains=text) | Q(pk__in=signed_in.values("account")))
+    named, placed = Q(), Q()
+    for word in _words(text):
         named &= Q(name__icontains=word)
-        placed &= Q(**{place: word})
-        either &= Q(name__icontains=word) | Q(**{place: word})
+        placed &= Q(address__icontains=word)
     yield accounts.filter(named)
-    yield accounts.filter(placed).distinct()
-    if len(words) > 1:
-        yield accounts.filter(either).distinct()
+    yield accounts.filter(pk__in=_at(placed))
+
+
+def _mixed(words: list[str]) -> QuerySet[Account, int]:
+    """Return the accounts of which each word stands in the name or in the address."""
+    found = Account.objects.all() if len(words) > 1 else Account.objects.none()
+    for word in words:
+        found = found.filter(Q(name__icontains=word) | Q(pk__in=_at(Q(address__icontains=word))))
+    return _ids(found)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,;]+", text) if word][:8]
+
+
+def _ids(accounts: QuerySet[Account]) -> QuerySet[Account, int]:
+    return accounts.order_by("number").values_list("pk", flat=True)
+
+
+def _at(place: Q) -> QuerySet[Occupancy, Any]:
+    """Return who lives or lived at addresses like this."""
+    return _living(service_point__premise__in=Premise.objects.filter(place).values("pk"))
+
+
+def _living(**where: Any) -> QuerySet[Occupancy, Any]:
+    return Occupancy.objects.filter(**where).values("account")
 
 
 def _with_places(ids: list[int]) -> list[Account]:
