@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path
 from portal.staff import accounts, bills, books, money, rates, runs, vee, views
 from portal.staff.foreign import foreign
 from portal.staff.letters import refused
+from portal.staff.vee_import import import_reads
 
 app_name = "staff"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reads/", vee.findings, name="findings"),
     path("reads/findings/<slug:public_id>/", vee.finding, name="finding"),
     path("reads/new/", vee.enter_read, name="enter-read"),
+    path("reads/import/", import_reads, name="import-reads"),
     path("reads/entered/", vee.entered, name="entered"),
     path("reads/entered/<slug:public_id>/", vee.entered_read, name="entered-read"),
     path("adjustments/", money.adjustments, name="adjustments"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -63,6 +65,7 @@ def test_only_staff_see_reads(swapped: Home) -> None:
         reverse("staff:finding", args=[the_finding().public_id]),
         reverse("staff:enter-read"),
         reverse("staff:entered"),
+        reverse("staff:import-reads"),
     ]
     resident, stranger = Client(), Client()
     resident.force_login(User.objects.get(email="ana@example.org"))
@@ -211,3 +214,28 @@ def test_nonsense_is_refused(desk: Client, change: dict[str, str]) -> None:
     assert answer.status_code == 422
     assert "<script>" not in answer.content.decode().split("</nav>")[-1].replace("<script src", "")
     assert not OfficeRead.objects.exists()
+
+
+def test_a_file_of_reads_is_looked_at_and_then_entered(desk: Client) -> None:
+    metered_home(user=person()).read_daily(31)
+    path = reverse("staff:import-reads")
+    header = "meter,read_at,count\n"
+
+    def look(text: str) -> Response:
+        return desk.post(path, {"file": SimpleUploadedFile("june.csv", (header + text).encode())})
+
+    bad = look("EFE-00000001,2026-06-02,28900\nEFE-00000001,2026-06-03,1\n<b>x</b>,2026-06-03,1\n").content.decode()
+    assert "Line 3" in bad
+    assert "Line 4" in bad
+    assert "<b>x</b>" not in bad
+    assert 'name="data"' not in bad
+    good = look("EFE-00000001,2026-06-02,28900\n").content.decode()
+    assert not OfficeRead.objects.exists()
+    data = good.split('name="data" value="')[1].split('"')[0]
+    assert desk.post(path, {"data": data, "name": "june.csv"}).status_code == 302
+    assert OfficeRead.objects.get().raw_count == 28_900
+    for nonsense in ({"data": "%%%"}, {"data": "AAAA"}, {}):
+        assert desk.post(path, nonsense).status_code == 422, nonsense
+    forged = base64.b64encode((header + "EFE-00000001,2026-06-03,1\n").encode()).decode()
+    assert desk.post(path, {"data": forged}).status_code == 422
+    assert OfficeRead.objects.count() == 1
