@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+NONE = "\N{EN DASH}"
 KIND_TEXTS = {
     "bill": gettext_lazy("bill"),
     "payment": gettext_lazy("payment"),
@@ -65,9 +66,9 @@ def journal(request: HttpRequest) -> HttpResponse:
                 Cell(str(KIND_TEXTS.get(row.kind, row.kind)))
                 if not hasattr(row, "reversed_by")
                 else Cell(_("%s, reversed") % KIND_TEXTS.get(row.kind, row.kind), "warn"),
-                Cell(names.get(row.pk, ""), "code"),
+                Cell(names.get(row.pk, NONE), "code"),
                 money(cents.get(row.pk, 0)),
-                Cell(row.memo),
+                Cell(row.memo or NONE),
                 Cell(row.actor.get_full_name() if row.actor else row.actor_label),
             )
             for row in rows
@@ -124,11 +125,11 @@ def entry(request: HttpRequest, public_id: str) -> HttpResponse:
                     Cell(str(leg.ledger_account)),
                     Cell(leg.account.number, href=reverse("staff:account", args=[leg.account.public_id]))
                     if leg.account
-                    else Cell(""),
-                    Cell(leg.service),
-                    day(leg.due_on),
-                    Cell(dollars(leg.amount_cents) if leg.amount_cents > 0 else "", "number"),
-                    Cell(dollars(-leg.amount_cents) if leg.amount_cents < 0 else "", "number"),
+                    else Cell(NONE),
+                    Cell(leg.service or NONE),
+                    day(leg.due_on, NONE),
+                    Cell(dollars(leg.amount_cents) if leg.amount_cents > 0 else NONE, "number"),
+                    Cell(dollars(-leg.amount_cents) if leg.amount_cents < 0 else NONE, "number"),
                 )
                 for leg in legs
             ),
