@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 30.0
+_LOOK_EVERY_S = 2.0
 _ERROR_CHARS = 300
 
 
@@ -119,16 +122,33 @@ class Worker:
             except DatabaseFault as error:
                 _LOG.warning("the database is away or locked, trying again: %s", error)
                 connection.close()
-            self._stopping.wait(max(1.0, min(_SWEEP_EVERY_S, clock().real_seconds(_SWEEP_EVERY_S))))
+            self._rest(max(1.0, min(_SWEEP_EVERY_S, clock().real_seconds(_SWEEP_EVERY_S))))
         connection.close()
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for the next sweep, or until a task is queued: whoever queued it on a page watches it."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._stopping.wait(min(_LOOK_EVERY_S, left)):
+                return
+            with contextlib.suppress(DatabaseFault):  # the sweep that follows says so, and opens another connection
+                if tasks_waiting():
+                    return
+
+
+def tasks_waiting() -> int:
+    """Return how many queued tasks are ready to run."""
+    from django_tasks_db.models import DBTaskResult
+
+    waiting: int = DBTaskResult.objects.ready().count()
+    return waiting
 
 
 def run_queued_tasks() -> int:
     """Run the tasks that are queued and ready (django-tasks-db), in this process; return how many there were."""
     from django_tasks_db.management.commands.db_worker import Worker as TaskWorker
-    from django_tasks_db.models import DBTaskResult
 
-    waiting: int = DBTaskResult.objects.ready().count()
+    waiting = tasks_waiting()
     if waiting:
         TaskWorker(
             queue_names=["*"],

@@ -9,7 +9,7 @@ from django_tasks import task
 
 from portal.core.models import DueJob
 from portal.metering.models import RecentRead, RegisterDay
-from portal.worker import JOBS, Job, run_queued_tasks, sweep
+from portal.worker import JOBS, Job, Worker, run_queued_tasks, sweep
 from tests.portal.building import NOON, enrolled, read, total
 
 
@@ -60,3 +60,23 @@ def test_queued_tasks_are_run() -> None:
     result.refresh()
     assert result.return_value == 42
     assert run_queued_tasks() == 0
+
+
+@pytest.mark.django_db
+def test_a_queued_task_ends_the_rest_between_two_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looked:
+        """An event that is never set, and for which nobody waits."""
+
+        waits = 0
+
+        def wait(self, _seconds: float) -> bool:
+            self.waits += 1
+            if self.waits == 3:
+                double.enqueue(4)
+            return False
+
+    worker = Worker()
+    looked = Looked()
+    monkeypatch.setattr(worker, "_stopping", looked)
+    worker._rest(3600.0)
+    assert looked.waits == 3
