@@ -78,3 +78,19 @@ def test_a_swapped_meter_is_looked_at_left_out_and_read_by_hand(visit: Visit, po
     page.goto(f"{portal.url}/staff/reads/entered/")
     _sound(page)
     assert meter in page.inner_text("#entered")
+
+    page.click("text=Import reads")
+    good = f"{meter},{(here - timedelta(hours=1)).strftime('%Y-%m-%d %H:%M')},28600"
+    _look_at(page, f"meter,read_at,count\n{good}\n{meter},2026-13-01,5\n")
+    _sound(page)
+    assert "Line 3" in page.inner_text("#problems")
+    _look_at(page, f"meter,read_at,count\n{good}\n")
+    _sound(page)
+    page.click("#apply button")
+    page.wait_for_selector("#entered tr:has-text('28,600')")
+
+
+def _look_at(page: Page, text: str) -> None:
+    page.set_input_files("#file", {"name": "june.csv", "mimeType": "text/csv", "buffer": text.encode()})
+    page.click("#look button")
+    page.wait_for_selector("#report")
