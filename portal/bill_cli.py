@@ -78,15 +78,20 @@ def run_command(
 
 @bill_group.command("continue")
 @click.argument("run")
+@click.option("--held", is_flag=True, help="Then calculate its held bills again: late reads may be here.")
 @_jobs
 @_chunk
 @_json
-def continue_command(run: str, jobs: int, chunk: int, as_json: bool) -> None:
+def continue_command(run: str, held: bool, jobs: int, chunk: int, as_json: bool) -> None:
     """Go on with RUN (its id, or a cycle's code for its newest run) where it stopped."""
     _django()
     from portal.billing.processes import continue_with
+    from portal.billing.runs import recalculate_held
 
-    _tell(continue_with(_run(run), jobs, chunk=chunk, label=_ACTOR), as_json=as_json)
+    row = continue_with(_run(run), jobs, chunk=chunk, label=_ACTOR)
+    if held:
+        row = recalculate_held(row, chunk=chunk, label=_ACTOR)
+    _tell(row, as_json=as_json)
 
 
 @bill_group.command("issue")

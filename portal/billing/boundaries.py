@@ -110,7 +110,9 @@ def _started(part: MeteredPart, first: datetime, before: KnownDial) -> tuple[Met
 def _estimated(part: MeteredPart, at: datetime, estimate: Estimator, code: str) -> tuple[MeteredPart, list[Finding]]:
     raw = estimate(part, at)
     if raw is None:
-        text = "no read is known there and it cannot be estimated; enter a read"
+        text = (
+            "no read is known there and none can be estimated; enter a read, or calculate again when late ones are here"
+        )
         return part, [_hold(code, part, at, text)]
     anchor = min(part.counts, key=lambda count: abs(count.at - at), default=None)
     count = raw

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from django.db.models import Q, Sum
 
 from domain.reading import ReadQuality
-from portal.billing.boundaries import Known, KnownDial, complete
+from portal.billing.boundaries import Estimator, Known, KnownDial, complete
 from portal.billing.calculation import AccountFacts, EarlierBill, Finding, NewWinter, PointFacts, Terms, Waiting
 from portal.billing.models import Bill, BilledDial, BillLine, BillSegment, Charge, ServiceAgreement
 from portal.billing.periods import Period, nominal_days
 from portal.billing.proration import Carried, parts_of
-from portal.billing.reading import likely_count, validated, write_estimates
+from portal.billing.reading import likely_count, no_count, validated, write_estimates
 from portal.billing.winter import Winters, made, missing, standing
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
@@ -89,7 +89,7 @@ def gather(
     result = {}
     for plan in plans:
         account = plan.want.account
-        points, findings = _points(plan, parts, known, winters)
+        points, findings = _points(plan, parts, known, winters, no_count if record else likely_count)
         result[account] = AccountFacts(
             account=account,
             period=plan.want.period,
@@ -173,12 +173,16 @@ def _places(plans: Sequence[Plan]) -> dict[tuple[int, int], tuple[datetime, date
 
 
 def _points(
-    plan: Plan, parts: dict[int, list[MeteredPart]], known: dict[tuple[int, date], Known], winters: Winters
+    plan: Plan,
+    parts: dict[int, list[MeteredPart]],
+    known: dict[tuple[int, date], Known],
+    winters: Winters,
+    estimate: Estimator,
 ) -> tuple[dict[int, PointFacts], list[Finding]]:
     points, findings = dict[int, PointFacts](), list[Finding]()
     for point, moments in plan.moments.items():
         before = known.get((point, plan.days[point][0]))
-        whole, seen = complete(parts[point], moments, before, likely_count)
+        whole, seen = complete(parts[point], moments, before, estimate)
         findings += seen
         carried = None if before is None else Carried(before.litres)
         points[point] = PointFacts(tuple(whole), carried, winters.get((plan.want.account, point), ()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from portal.billing.calculation import Finding
+from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.metering.models import Installation
 from portal.metering.validation.estimating import estimate_boundary, write_estimate
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from portal.metering.spans import MeteredPart
+
+LATE_READS = timedelta(hours=12)
+"""How long after a boundary a read that is not here is waited for, before it is estimated."""
 
 _OWN = frozenset({"no-boundary"})
 """Rules that a preview leaves out: where a run would estimate, nothing is missing yet."""
@@ -32,13 +37,21 @@ def likely_count(part: MeteredPart, at: datetime) -> int | None:
     return None if found is None else found.shown
 
 
+def no_count(part: MeteredPart, at: datetime) -> int | None:
+    """Return None: what can be estimated is written down already."""
+    return None
+
+
 def write_estimates(ends: Mapping[int, datetime], parts: Parts, most: Mapping[int, int]) -> set[int]:
     """Write an estimate for each meter that is silent where a bill ends; return the service points that got one.
 
-    most  by service point how many estimates in a row are allowed. Where none is possible, the bill is held.
+    most  by service point how many estimates in a row are allowed. Where none is possible, the bill is held; so it is
+          within LATE_READS of its end, because the read is probably on its way.
     """
-    written = set()
+    written, latest = set(), now() - LATE_READS
     for point, end in ends.items():
+        if end > latest:
+            continue
         for part in parts[point]:
             if part.end != end or part.at(end) is not None:
                 continue

@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 
 from portal.billing.bills import due_date, issue_locked
 from portal.billing.calculation import calculate
-from portal.billing.drafts import write_drafts
+from portal.billing.drafts import rewrite_draft, write_drafts
 from portal.billing.gathering import Want, gather
-from portal.billing.models import Bill, BillingAccount, BillRun, ServiceAgreement
+from portal.billing.models import Bill, BillingAccount, BillRun, Charge, ServiceAgreement
 from portal.billing.periods import Period, last_ended, period_ending
 from portal.billing.shelf import standing_shelf
 from portal.core.clock import now
@@ -231,6 +231,37 @@ def continue_run(run: BillRun, *, chunk: int = CHUNK, actor: User | None = None,
     if run.state == BillRun.State.ISSUING:
         return issue_run(run, actor, label=label, chunk=chunk)
     return run
+
+
+def recalculate_held(run: BillRun, *, chunk: int = CHUNK, actor: User | None = None, label: str = "") -> BillRun:
+    """Calculate all held bills of a run again, in chunks: late reads may be here, or their findings resolved."""
+    after = 0
+    while last := _recalculate_chunk(run, after, chunk):
+        after = last
+    audit("run.recalculate", actor=actor, label=label, target=run)
+    run.refresh_from_db()
+    return run
+
+
+def _recalculate_chunk(run: BillRun, after: int, chunk: int) -> int:
+    """Calculate some held bills again; return the last one's row id, 0 when there is none."""
+    with transaction.atomic():
+        held = Bill.objects.filter(run=run, state=Bill.State.HELD, pk__gt=after).order_by("pk")
+        bills = _claimed(held, chunk)
+        if not bills:
+            return 0
+        shelf, pks = standing_shelf(), [bill.pk for bill in bills]
+        Charge.objects.filter(line__bill__in=pks).update(line=None)
+        wants = [
+            Want(bill.account_id, Period(bill.period_start, bill.period_end), run.cycle, bill.bill_date)
+            for bill in bills
+        ]
+        facts = gather(wants, shelf, without=pks, record=True)
+        for bill in bills:
+            done = calculate(facts[bill.account_id], shelf)
+            rewrite_draft(bill, done, bill_date=bill.bill_date, due_date=bill.due_date)
+        _tell_progress(run)
+        return int(pks[-1])
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ import pytest
 from portal.billing import bills
 from portal.billing.models import Bill, BillingAccount, Charge, ServiceAgreement, WinterAverageOf
 from portal.billing.periods import Period
-from portal.billing.runs import calculate_run, cancel_run, issue_run, start_run
+from portal.billing.runs import calculate_run, cancel_run, issue_run, recalculate_held, start_run
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.customers.models import Occupancy
@@ -87,6 +87,22 @@ def test_without_any_read_the_bill_is_held_and_says_what_to_do() -> None:
     assert done.state == "draft", done.findings
     assert done.segments.get().units == 4_000
     assert bills.issue(done, label="test").number is not None
+
+
+def test_a_read_that_is_late_is_waited_for_before_it_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = billed.home(1, date(2026, 4, 1))
+    reads(home.register, steady(date(2026, 4, 1), date(2026, 5, 31), 300), fold=True)
+    run(MAY)
+    soon = midnight(JUNE, CHICAGO) + timedelta(hours=1)
+    monkeypatch.setattr("portal.billing.reading.now", lambda: soon)
+    (bill,) = run(JUNE)
+    assert (bill.state, codes(bill) >= {"no-end-read"}) == ("held", True)
+    assert not OfficeRead.objects.exists()
+    reads(home.register, [(midnight(JUNE, CHICAGO), 61 * 300)])
+    assert bill.run is not None
+    recalculate_held(bill.run, label="test")
+    bill.refresh_from_db()
+    assert (bill.state, bill.estimated, bill.segments.get().units) == ("draft", False, 9_300)
 
 
 def test_a_held_bill_is_released_with_a_name_and_a_reason() -> None:
