@@ -115,7 +115,10 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
     _check_former(rows, findings)
     found = find_accounts([number for row in rows for number in (row["number"], *(row["old_number"] or ()))])
     billing = _billing(account.pk for accounts in found.values() for account in accounts)
-    cycles = {cycle.code.lower(): cycle.pk for cycle in Cycle.objects.all()}
+    cycles: dict[str, int] = {}
+    for cycle in Cycle.objects.order_by("code"):
+        cycles[cycle.code.lower()] = cycle.pk
+        cycles.setdefault(cycle.code.lower().lstrip("0"), cycle.pk)
     plan, outcome = _Plan(), Outcome()
     for row in rows:
         values = _values(row, cycles, findings)
@@ -136,7 +139,7 @@ def _values(row: Row, cycles: dict[str, int], findings: Findings) -> dict[str, A
             text = _(
                 "no such billing cycle; import it first (`headwater portal import cycles`), or write one of: %(known)s"
             )
-            known = ", ".join(sorted(cycles)) or _("there is none yet")
+            known = ", ".join(cycle.code for cycle in Cycle.objects.order_by("code")) or _("there is none yet")
             findings.add(row.line, "cycle", text % {"known": known}, value=row["cycle"])
     return values
 

@@ -113,7 +113,8 @@ def input_text(cell: str, reading: Reading) -> str:
     if _TURNED_INTO_DATE.fullmatch(cell):
         raise BadCell(
             _(
-                "the spreadsheet has turned this into a date (5/8 becomes 8-May); set the column to Text and export it again"
+                "the spreadsheet has turned this into a date (5/8 becomes 8-May); set the column to Text and export "
+                "it again"
             )
         )
     return cell

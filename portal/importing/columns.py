@@ -74,7 +74,8 @@ class Findings:
 
 
 def _plain(header: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "", header.lower().replace("#", "number"))
+    bare = re.sub(r"[^a-z0-9]+", "", header.lower().replace("#", "number"))
+    return re.sub(r"(?<=[a-z])(no|num|nr)$", "number", bare)
 
 
 def read_rows(table: CsvFile, columns: Sequence[Column], findings: Findings, *, extra: bool = False) -> list[Row]:
@@ -138,7 +139,8 @@ def _places(
         if column.required and column.name not in found:
             text = _("the column “%(name)s” is missing; `headwater portal import template` shows all columns")
             findings.add(table.header_line, column.name, text % {"name": column.name})
-    return [(column, found[column.name]) for column in columns if column.name in found], others
+    known = [(column, found[column.name]) for column in columns if column.name in found]
+    return sorted(known, key=lambda pair: pair[1]), others
 
 
 def _cleaned(line: int, name: str, cells: list[str], place: int, findings: Findings) -> str:

@@ -31,7 +31,7 @@ from tests.portal.building import Box, clock_at, enrolled, person
 SEED = 20251001
 FIRST, LAST = date(2025, 10, 1), date(2026, 11, 1)
 RATE_CHANGE = date(2026, 3, 11)
-EVERY = timedelta(hours=6)
+EVERY = timedelta(hours=12)
 READS_A_BATCH = 1500
 
 
@@ -49,7 +49,7 @@ class Dial:
     rest: float = 0.0
 
     def turn(self, random_: random.Random) -> None:
-        """Let six hours go by."""
+        """Let half a day go by."""
         self.rest += self.a_step * random_.choice((0.2, 0.6, 1.0, 1.4, 1.8))
         whole = int(self.rest)
         self.rest -= whole
@@ -113,7 +113,7 @@ class Year:
             rows.append(metering.claim_register(register, at=start))
             litres = Unit.GALLON.litres * 10**6 / 10**6 * int(gallons_a_day * 1000) / 1000
             a_step = float(litres / (unit.litres * (10**scale if scale >= 0 else 1) / (10**-scale if scale < 0 else 1)))
-            dial = Dial(register, count, a_step / 4 / share, start, late_s=late_s)
+            dial = Dial(register, count, a_step * (EVERY / timedelta(days=1)) / share, start, late_s=late_s)
             self.dials.append(dial)
         shown = count if modulus is None else count % modulus
         single = len(rows) == 1
@@ -152,7 +152,7 @@ def town() -> Year:
     assert changed != NORMAN
     rate_book(changed, start=RATE_CHANGE)
     year = Year(random.Random(SEED), enrolled("year-1"), person("clerk@example.org", is_staff=True))
-    year.at = midnight(FIRST, CHICAGO).replace(hour=0) - EVERY
+    year.at = midnight(FIRST, CHICAGO).replace(hour=6) - 2 * EVERY
     begin = midnight(FIRST, CHICAGO)
     _settle(year, begin)
     swapped = Installation.objects.get(meter__meter_id="SWAP-OLD")
