@@ -9,7 +9,8 @@ import pytest
 from domain.units import Unit
 from portal.billing.models import Bill
 from portal.metering.calendar import midnight
-from portal.metering.models import Installation
+from portal.metering.models import Installation, OfficeRead
+from portal.metering.validation.office import enter_read
 from tests.portal import billed
 from tests.portal.billed import CHICAGO, Home, cycle, lines_of, reads, run, steady
 
@@ -153,3 +154,25 @@ def test_late_reads_that_move_a_boundary_leave_no_gallon_unbilled() -> None:
     assert dial.first_shown == billed_to
     assert {"boundary-moved"} <= {finding["code"] for finding in july.findings}
     assert june.segments.get().units + july.segments.get().units == 40 * 300 + 29 * 300
+
+
+def test_what_was_made_up_for_once_is_not_made_up_for_again() -> None:
+    home = water_only(billed.home(1, date(2026, 2, 1)))
+    reads(home.register, steady(date(2026, 2, 1), date(2026, 5, 10), 300), fold=True)
+    for end in (date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1)):
+        run(end)
+    # Somebody read the dial on June 5; then nothing again until July 20.
+    on_june_5 = midnight(date(2026, 6, 5), CHICAGO)
+    enter_read(home.register, on_june_5, 98 * 300 + 26 * 500, source=OfficeRead.Source.MANUAL, label="test")
+    (june,) = run(date(2026, 7, 1))
+    assert june.estimated
+    assert [line.detail["start"] for line in june.lines.filter(kind="true-up")] == ["2026-05-01"]
+    later = steady(date(2026, 7, 20), date(2026, 8, 2), 500, start=98 * 300 + 71 * 500)
+    reads(home.register, later, fold=True)
+    (july,) = run(date(2026, 8, 1))
+    assert [line.detail["start"] for line in july.lines.filter(kind="true-up")] == ["2026-06-01"]
+    bills = Bill.objects.exclude(state="cancelled")
+    billed_units = sum(segment.units for bill in bills for segment in bill.segments.all())
+    made_up = [line.detail for bill in bills for line in bill.lines.filter(kind="true-up")]
+    made_up_units = sum(detail["actual_units"] - detail["estimated_units"] for detail in made_up)
+    assert billed_units + made_up_units == 98 * 300 + 83 * 500
