@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
-from django.utils.translation import pgettext_lazy as in_place
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -55,15 +54,16 @@ class Group:
 
 GROUPS: tuple[Group, ...] = (
     Group(
-        in_place("group of staff pages", "Customers"),
+        pgettext_lazy("group of staff pages", "Customers"),
         (
             Entry("accounts", gettext_lazy("Accounts"), "staff:accounts"),
             Entry("places", gettext_lazy("Places")),
             Entry("leaks", gettext_lazy("Leaks")),
+            Entry("imports", gettext_lazy("Imports"), "staff:imports"),
         ),
     ),
     Group(
-        in_place("group of staff pages", "Reads"),
+        pgettext_lazy("group of staff pages", "Reads"),
         (
             Entry("findings", gettext_lazy("Reads to look at"), "staff:findings"),
             Entry("entered", gettext_lazy("Entered reads"), "staff:entered"),
@@ -72,7 +72,7 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
-        in_place("group of staff pages", "Billing"),
+        pgettext_lazy("group of staff pages", "Billing"),
         (
             Entry("bills", gettext_lazy("Bills"), "staff:bills"),
             Entry("held", gettext_lazy("Held bills"), "staff:held"),
@@ -82,7 +82,7 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
-        in_place("group of staff pages", "Money"),
+        pgettext_lazy("group of staff pages", "Money"),
         (
             Entry("adjustments", gettext_lazy("Adjustments"), "staff:adjustments"),
             Entry("payment", gettext_lazy("Record a payment"), "staff:payment"),
@@ -91,7 +91,7 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
-        in_place("group of staff pages", "Collectors"),
+        pgettext_lazy("group of staff pages", "Collectors"),
         (
             Entry("collectors", gettext_lazy("Collectors")),
             Entry("batches", gettext_lazy("Batches")),
@@ -101,7 +101,7 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
-        in_place("group of staff pages", "Audit"),
+        pgettext_lazy("group of staff pages", "Audit"),
         (Entry("audit", gettext_lazy("Audit log")),),
     ),
 )

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from portal.staff import accounts, bills, books, money, rates, runs, vee, views
 from portal.staff.foreign import foreign
+from portal.staff.imports import import_template, imports
 from portal.staff.letters import refused
 from portal.staff.vee_import import import_reads
 
@@ -44,6 +45,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("journal/<slug:public_id>/", books.entry, name="entry"),
     path("aging/", books.ages, name="aging"),
     path("places/<slug:public_id>/usage/", views.look, name="look"),
+    path("imports/", imports, name="imports"),
+    path("imports/<slug:kind>.csv", import_template, name="import-template"),
     path("refused/", refused, name="refused"),
     path("foreign/", foreign, name="foreign"),
     path("<slug:name>/", views.listing, name="list"),
