@@ -97,8 +97,10 @@ def calculate_run(run: BillRun, *, chunk: int = CHUNK) -> BillRun:
 
     Other processes may do the same at the same time. Killed at any moment, it goes on where it was.
     """
-    while _calculate_chunk(run, chunk):
-        pass
+    after = 0
+    # Forward from chunk to chunk, so that what is done is not looked at again; then once more from the beginning.
+    while (last := _calculate_chunk(run, chunk, after)) or after:
+        after = last
     with transaction.atomic():
         row = BillRun.objects.select_for_update().get(pk=run.pk)
         if row.state == BillRun.State.CALCULATING and not billable(row).exists():
@@ -108,12 +110,15 @@ def calculate_run(run: BillRun, *, chunk: int = CHUNK) -> BillRun:
     return run
 
 
-def _calculate_chunk(run: BillRun, chunk: int) -> int:
-    """Calculate some accounts in one transaction; return how many, 0 when none is left that nobody else has in hand."""
+def _calculate_chunk(run: BillRun, chunk: int, after: int) -> int:
+    """Calculate some accounts behind one in one transaction; return the last of them, 0 when there is none left.
+
+    Those that another process has in hand are passed over.
+    """
     with transaction.atomic():
         if BillRun.objects.filter(pk=run.pk).values_list("state", flat=True).get() != BillRun.State.CALCULATING:
             return 0
-        rows = [row.account_id for row in _claimed(billable(run), chunk)]
+        rows = [row.account_id for row in _claimed(billable(run).filter(account__gt=after), chunk)]
         if not rows:
             return 0
         # Some may have got their bills a moment ago, before they were ours: asked again now that nobody else can.
@@ -125,7 +130,7 @@ def _calculate_chunk(run: BillRun, chunk: int) -> int:
         due = dict.fromkeys(facts, run.due_date)
         write_drafts(bills, bill_date=run.bill_date, due_dates=due, run=run)
         _tell_progress(run)
-        return len(rows)
+        return int(rows[-1])
 
 
 def _claimed(rows: QuerySet[Any], chunk: int) -> list[Any]:
@@ -142,10 +147,12 @@ def _wants(run: BillRun, rows: Sequence[Any]) -> list[Want]:
     floor = _first_day(run)
     wants = []
     for row in rows:
-        end = run.period_end if row.closed_on is None else min(run.period_end, row.closed_on)
         open_then = [start for start, last in agreements[row.account_id] if last is None or last > row.billed_through]
         first = row.last_billed or (floor if floor < open_then[0] < run.period_start else run.period_start)
-        wants.append(Want(row.account_id, Period(max(first, open_then[0]), end), run.cycle, run.bill_date))
+        start, end = max(first, open_then[0]), run.period_end
+        if row.closed_on is not None and start < row.closed_on < end:
+            end = row.closed_on
+        wants.append(Want(row.account_id, Period(start, end), run.cycle, run.bill_date))
     return wants
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from portal.billing import bills
-from portal.billing.models import Bill, BillingAccount, Charge, ServiceAgreement, WinterAverageOf
+from portal.billing.models import Bill, BillingAccount, Charge, RateBook, ServiceAgreement, WinterAverageOf
 from portal.billing.periods import Period
 from portal.billing.runs import calculate_run, cancel_run, issue_run, recalculate_held, start_run
 from portal.core.errors import Refused
@@ -344,3 +344,38 @@ def test_a_charge_of_a_later_day_waits() -> None:
     )
     (bill,) = run(JUNE)
     assert "later" not in {code for _, code, _ in lines_of(bill)}
+
+
+def test_a_bill_that_comes_to_nothing_is_issued_without_an_entry() -> None:
+    RateBook.objects.all().delete()
+    billed.rate_book(ONLY_USE)
+    home = billed.home(1, MAY, rate_class="residential")
+    reads(home.register, [(at, 0) for at, _ in steady(MAY, date(2026, 6, 2), 0)])
+    reads(home.register, list(steady(date(2026, 6, 2), date(2026, 7, 2), 300))[1:])
+    (nothing,) = run(JUNE)
+    assert (nothing.state, nothing.charges_cents, nothing.entry) == ("issued", 0, None)
+    (july,) = run(JULY)
+    assert (july.state, july.charges_cents) == ("issued", july.due_cents)
+    assert july.charges_cents > 0
+    cancelled = bills.cancel(nothing, reason="test", label="test")
+    assert cancelled.state == "cancelled"
+
+
+ONLY_USE = """format: headwater-rates/1
+name: use alone
+currency: USD
+billed_unit: {unit: gal}
+versions:
+  - id: one
+    start: 2015-01-01
+    name: One
+    authority: test
+    classes:
+      residential:
+        label: {en: Residential}
+        services:
+          water:
+            label: {en: Water}
+            lines:
+              - {code: use, charge: usage, label: {en: Use}, per: 1000, price: 4.50}
+"""
