@@ -175,7 +175,7 @@ def _agreements(rows: list[ServiceAgreement]) -> Listing:
                 Cell(terms(row.inputs, row.services)),
                 Cell(str(row.service_point)),
                 day(row.start),
-                day(row.end, _("open")),
+                day(row.end, _("goes on")),
                 Cell(_("Change the terms"), href=reverse("staff:agreement", args=[row.public_id])),
             )
             for row in rows

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from domain.reading import ReadQuality
+from portal.billing.documents.lines import service_name
 from portal.billing.models import BillDelivery, BillLine, BillSegment
 from portal.staff.account_page import NONE, bill_name, bill_state, label_of, period, terms
 from portal.staff.findings import told
@@ -138,7 +139,7 @@ def lines_listing(lines: Iterable[Charged]) -> Listing:
         tuple(
             (
                 Cell(label_of(line.label, line.code), href=line.href),
-                Cell(line.service),
+                Cell(service_name(line.service)),
                 Cell(line.reckoned),
                 Cell(line.version or NONE),
                 money(line.amount_cents),

@@ -9,15 +9,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.billing.models import Bill, BillRun
+from portal.billing.documents.lines import service_name
+from portal.billing.models import Bill, BillLine, BillRun
 from portal.billing.reports import report
 from portal.billing.runs import counts
-from portal.staff.account_page import NONE, Part
+from portal.staff.account_page import NONE, Part, label_of
 from portal.staff.findings import words
 from portal.staff.listing import Cell, Listing, dollars, money, when
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from portal.billing.tasks import Work
 
@@ -26,6 +27,11 @@ def run_state(run: BillRun) -> Cell:
     """Return a run's state as a tag."""
     tone = {"issued": "good", "cancelled": ""}.get(run.state, "warn")
     return Cell(str(run.get_state_display()), tone)
+
+
+def run_name(run: BillRun) -> str:
+    """Return what a run is called: its cycle and the day with which its period ends."""
+    return f"{run.cycle.code}, {run.period_end.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,11 @@ class RunPage:
     charges_cents: int
     report: list[Part] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return run_name(self.run)
 
     @property
     def percent(self) -> int:
@@ -137,12 +148,25 @@ def run_page(run: BillRun, work: Work) -> RunPage:
     return page
 
 
+def _labels(run: str, codes: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return what lines are called on the bills of a run, by service and code."""
+    found = {}
+    for service, code in codes:
+        lines = BillLine.objects.filter(bill__run__public_id=run, service=service, code=code)
+        found[service, code] = label_of(lines.values_list("label", flat=True).first() or {}, code)
+    return found
+
+
 def _totals(found: Mapping[str, Any]) -> Listing:
     """List what the lines of a run come to, by service, line, tier and rate version."""
+    labels = _labels(found["run"], {(row["service"], row["code"]) for row in found["lines"]})
     rows = [
         (
-            Cell(row["code"] + (f", {_('tier')} {row['tier']}" if row["tier"] is not None else "")),
-            Cell(row["service"]),
+            Cell(
+                labels[row["service"], row["code"]]
+                + (f", {_('tier')} {row['tier']}" if row["tier"] is not None else "")
+            ),
+            Cell(service_name(row["service"])),
             Cell(row["version"] or row["kind"]),
             Cell(f"{row['lines']:,}", "number"),
             money(row["cents"]),

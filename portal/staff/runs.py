@@ -20,7 +20,7 @@ from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
 from portal.staff.listing import Cell, Listing, day, money, page_of, when
-from portal.staff.run_page import run_page, run_state
+from portal.staff.run_page import run_name, run_page, run_state
 from portal.staff.views import actor_of, day_of, page, page_number, staff_only
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _listing(rows: list[BillRun], number: int, *, more: bool) -> Listing:
         (_("Run"), _("Period"), _("State"), _("Accounts"), _("Held"), _("Charges"), _("Started by"), _("Started")),
         tuple(
             (
-                Cell(str(row), href=reverse("staff:run", args=[row.public_id])),
+                Cell(run_name(row), href=reverse("staff:run", args=[row.public_id])),
                 Cell(f"{row.period_start.isoformat()} \N{EN DASH} {row.period_end.isoformat()}"),
                 run_state(row),
                 Cell(f"{row.accounts:,}", "number"),
