@@ -427,6 +427,19 @@ def test_the_check_finds_what_is_broken() -> None:
     assert tagging_faults(broken.getvalue(), "en") == ["table headers", "alternative text"]
 
 
+def test_the_blank_back_of_a_sheet_says_nothing_of_anybody() -> None:
+    long = sample(lines=sample().lines * 14)
+    pdf, pages = render_print([(long, "en"), (sample(number="202606-0000124"), "es"), (long, "en")])
+    assert [count % 2 for count in pages] == [1, 0, 1], "the test needs bills that leave a back blank"
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        written = [
+            any(str(part.operator) in ("Tj", "TJ") for part in pikepdf.parse_content_stream(page))
+            for page in document.pages
+        ]
+    blank = [False] if pages[0] % 2 else []
+    assert written == [*[True] * pages[0], *blank, *[True] * (pages[1] + pages[2])]
+
+
 def test_the_same_facts_give_the_same_bytes() -> None:
     assert render_pdf(sample(), "en") == render_pdf(sample(), "en")
     assert render_pdf(sample(), "en") != render_pdf(sample(charges_cents=1), "en")
