@@ -208,7 +208,8 @@ class CalculatedBill:
     @property
     def estimated(self) -> bool:
         """Whether a boundary was not measured."""
-        return any(segment.quality == ReadQuality.ESTIMATED for segment in self.segments)
+        counts = (count for segment in self.segments for dial in segment.dials for count in (dial.first, dial.last))
+        return any(count.quality == ReadQuality.ESTIMATED for count in counts)
 
     def cents_by_service(self) -> dict[str, int]:
         """Return what the segments' lines come to, by service."""
