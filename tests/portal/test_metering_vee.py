@@ -198,6 +198,8 @@ def test_a_swapped_meter_that_states_no_identity_never_reaches_the_usage(other_f
     swapped.read_daily(29, 700)
     assert sum(filter(None, used(home, MAY, JULY))) == 31 * 600
     assert sum(DailyVolume.objects.filter(register=home.register.pk).values_list("counts", flat=True)) == 31 * 600
+    [part] = metered([home.service_point.pk], [MAY, JULY])[home.service_point.pk]
+    assert part.counts[-1].count - part.counts[0].count == 31 * 600
     finding = ReadFinding.objects.get(rule="wrong-meter")
     assert (finding.severity, finding.start) == ("hold", JUNE + timedelta(hours=1))
     # It holds the bill of this and of every later period.
