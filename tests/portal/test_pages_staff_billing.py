@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -25,8 +25,6 @@ from tests.portal.bills import make_account, make_bill
 from tests.portal.building import NOON, enrolled, person, read, total
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
-
     from portal.core.models import User
 
 pytestmark = pytest.mark.django_db
@@ -78,8 +76,8 @@ def staff(sam: User) -> Client:
     return client
 
 
-def _text(answer: HttpResponse) -> str:
-    return answer.content.decode()
+def _text(answer: Any) -> str:
+    return str(answer.content.decode())
 
 
 # search
