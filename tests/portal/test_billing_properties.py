@@ -208,8 +208,8 @@ def test_a_year_of_bills_is_the_years_difference_of_the_registers(
             worth = count_value(Unit(one.register.unit), one.register.scale)
             volume += worth * (one.counts[-1].count - one.counts[0].count)
         if first is None:
-            row, dial = parts[0].register, parts[0].counts[0]
-            first = count_value(Unit(row.unit), row.scale) * dial.shown
+            row, shown = parts[0].register, parts[0].counts[0].shown
+            first = count_value(Unit(row.unit), row.scale) * shown
         billed += sum(segment.units for segment in done.segments)
         carried = done.segments[-1].carried
     gallon = Unit.GALLON.litres
