@@ -95,9 +95,9 @@ def facts(period: Period, parts: list[MeteredPart], carried: Carried | None = No
     )
 
 
-def bill(period: Period, counts: list[tuple[date, int]], book: str = "norman", **more: int) -> CalculatedBill:
+def bill(period: Period, counts: list[tuple[date, int]], book: str = "norman", nominal: int = 0) -> CalculatedBill:
     row = register(1, Unit.GALLON, 0, None)
-    done = calculate(facts(period, [part(row, counts)], **more), shelf(book))
+    done = calculate(facts(period, [part(row, counts)], nominal=nominal), shelf(book))
     assert not done.held, done.findings
     return done
 
