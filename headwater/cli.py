@@ -48,7 +48,7 @@ class DottedGroup(click.Group):
             missing = error.name or module_name
             raise click.ClickException(
                 f"this machine lacks the Python package {missing!r} that `{cmd_name}` needs; "
-                f"install headwater[{'portal' if cmd_name in ('portal', 'demo') else 'edge'}]"
+                f"install headwater[{'portal' if cmd_name in ('demo', 'portal', 'rates') else 'edge'}]"
             ) from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{module_name}:{attribute} is not a command")

@@ -4,30 +4,29 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='utilitysettings',
-            name='dispute',
+            model_name="utilitysettings",
+            name="dispute",
             field=models.JSONField(blank=True, default=dict),
         ),
         migrations.AddField(
-            model_name='utilitysettings',
-            name='portal_url',
-            field=models.URLField(blank=True, default=''),
+            model_name="utilitysettings",
+            name="portal_url",
+            field=models.URLField(blank=True, default=""),
         ),
         migrations.AddField(
-            model_name='utilitysettings',
-            name='postal_address',
-            field=models.TextField(blank=True, default=''),
+            model_name="utilitysettings",
+            name="postal_address",
+            field=models.TextField(blank=True, default=""),
         ),
         migrations.AddField(
-            model_name='utilitysettings',
-            name='ways_to_pay',
+            model_name="utilitysettings",
+            name="ways_to_pay",
             field=models.JSONField(blank=True, default=list),
         ),
     ]
