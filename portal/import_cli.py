@@ -8,14 +8,26 @@ import click
 
 from portal.cli import _ACTOR, _django, _print, json_option
 
-_KINDS = ("cycles", "accounts", "premises", "meters", "installations", "occupancies", "agreements", "balances", "reads")
+_KINDS = (
+    "cycles",
+    "accounts",
+    "premises",
+    "meters",
+    "installations",
+    "occupancies",
+    "agreements",
+    "balances",
+    "payments",
+    "reads",
+)
 
 
 @click.group("import")
 def import_group() -> None:
     """Import a CSV file: first a dry run that lists every problem, then with --apply in one transaction.
 
-    In this order: cycles, accounts, premises, meters, installations, occupancies, agreements, balances, reads.
+    In this order: cycles, accounts, premises, meters, installations, occupancies, agreements, balances, payments,
+    reads.
     """
 
 

@@ -57,11 +57,16 @@ def aging_command(on: datetime | None, number: str | None, as_json: bool) -> Non
     from portal.ledger.services import aging, today
 
     found = aging(_day(on) or today(), accounts=None if number is None else [_account(number).pk])
+    numbers = dict(Account.objects.values_list("pk", "number"))
     if as_json:
         total = {**asdict(found.total), "balance_cents": found.total.balance_cents}
-        click.echo(json.dumps({"date": found.on.isoformat(), "accounts": len(found.accounts), "total": total}))
+        rows = [
+            {"account": numbers[account], **asdict(ages), "balance_cents": ages.balance_cents}
+            for account, ages in found.accounts.items()
+        ]
+        shown = {"date": found.on.isoformat(), "accounts": len(rows), "total": total, "by_account": rows}
+        click.echo(json.dumps(shown))
         return
-    numbers = dict(Account.objects.values_list("pk", "number"))
     heads = ("account", "current", "1-30", "31-60", "61-90", "over 90", "credit", "balance")
     click.echo("  ".join(f"{head:>12}" for head in heads))
     lines = [(numbers[account], ages) for account, ages in found.accounts.items()]

@@ -57,14 +57,14 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
     accounts = accounts_of(rows, findings)
     keys = {row.line: _key(accounts[row.line], row["due_date"]) for row in rows if row.line in accounts}
     doubled(rows, keys, "account", findings)
-    posted = _posted(keys.values())
+    standing_amounts = posted(keys.values())
     new: list[tuple[Row, Account, str]] = []
     outcome, total = Outcome(), 0
     for row in rows:
         if row.line in findings.bad_lines:
             continue
         key = keys[row.line]
-        standing = posted.get(key)
+        standing = standing_amounts.get(key)
         if standing is None and row["amount"]:
             new.append((row, accounts[row.line], key))
         elif standing is not None and standing != row["amount"]:
@@ -90,7 +90,7 @@ def _key(account: Account, due: date) -> str:
     return f"opening:{account.public_id}:{due.isoformat()}"
 
 
-def _posted(keys: Iterable[str]) -> dict[str, int]:
+def posted(keys: Iterable[str]) -> dict[str, int]:
     """Return what was posted on receivables under these keys."""
     found: dict[str, int] = {}
     for some in chunks(keys):

@@ -21,6 +21,7 @@ from portal.importing import (
     installations,
     meters,
     occupancies,
+    payments,
     premises,
     reads,
 )
@@ -35,7 +36,18 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, Kind] = {
     module.KIND.name: module.KIND
-    for module in (cycles, accounts, premises, meters, installations, occupancies, agreements, balances, reads)
+    for module in (
+        cycles,
+        accounts,
+        premises,
+        meters,
+        installations,
+        occupancies,
+        agreements,
+        balances,
+        payments,
+        reads,
+    )
 }
 """In the order in which a utility imports them: each speaks of those before it."""
 

@@ -14,7 +14,7 @@ from portal.core.services import audit
 from portal.customers.models import Account
 from portal.ledger import chart
 from portal.ledger.models import JournalEntry
-from portal.ledger.posting import Leg, post, reverse, today
+from portal.ledger.posting import Leg, NewEntry, post_many, reverse, today
 
 if TYPE_CHECKING:
     from datetime import date
@@ -44,6 +44,29 @@ def record_payment(
     raises     Refused(`amount`, `method`, `day`, `reference`); Refused(`duplicate`) for the same amount within 24 hours
                unless confirmed; Refused(`key`) when the reference stands with another amount.
     """
+    entry = payment_entry(account, amount_cents, method=method, received_on=received_on, reference=reference)
+    # Payments of one account take turns: otherwise two of the same amount at the same moment would not see each other.
+    Account.objects.select_for_update().get(pk=account.pk)
+    standing = JournalEntry.objects.filter(key=entry.key).first()
+    if standing is None and not confirmed and (alike := _alike(account, amount_cents)):
+        shown = {"reference": alike.detail.get("reference", ""), "day": alike.date.isoformat()}
+        raise Refused(
+            "duplicate",
+            _("The same amount was posted within 24 hours (%(reference)s, %(day)s). Say so if this is another payment.")
+            % shown,
+        )
+    [posted] = post_many([entry.by(actor, label)])
+    if standing is None:
+        detail: dict[str, Any] = {"entry": posted.public_id, "amount_cents": amount_cents, "method": method}
+        audit("payment.recorded", actor=actor, label=label, target=account, detail=detail)
+    return posted
+
+
+def payment_entry(account: Account, amount_cents: int, *, method: str, received_on: date, reference: str) -> NewEntry:
+    """Return the entry of a payment; its key has account, method and reference, so that it is posted once.
+
+    raises  Refused(`amount`, `method`, `day`, `reference`).
+    """
     reference = " ".join(reference.split())
     if amount_cents <= 0:
         raise Refused("amount", _("A payment is more than nothing."))
@@ -55,31 +78,14 @@ def record_payment(
         raise Refused(
             "reference", _("Give the check's number, the receipt's, or another reference that is not reused.")
         )
-    # Payments of one account take turns: otherwise two of the same amount at the same moment would not see each other.
-    Account.objects.select_for_update().get(pk=account.pk)
-    key = f"payment:{method}:{account.public_id}:{reference}"
-    standing = JournalEntry.objects.filter(key=key).first()
-    if standing is None and not confirmed and (alike := _alike(account, amount_cents)):
-        shown = {"reference": alike.detail.get("reference", ""), "day": alike.date.isoformat()}
-        raise Refused(
-            "duplicate",
-            _("The same amount was posted within 24 hours (%(reference)s, %(day)s). Say so if this is another payment.")
-            % shown,
-        )
-    entry = post(
+    return NewEntry(
         "payment",
         received_on,
         [Leg(chart.CASH, amount_cents), Leg(chart.RECEIVABLES, -amount_cents, account=account.pk)],
-        key=key,
-        memo=f"{method} {reference}",
-        actor=actor,
-        label=label,
+        f"payment:{method}:{account.public_id}:{reference}",
+        f"{method} {reference}",
         detail={"method": method, "reference": reference},
     )
-    if standing is None:
-        detail: dict[str, Any] = {"entry": entry.public_id, "amount_cents": amount_cents, "method": method}
-        audit("payment.recorded", actor=actor, label=label, target=account, detail=detail)
-    return entry
 
 
 def _alike(account: Account, amount_cents: int) -> JournalEntry | None:

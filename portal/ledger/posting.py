@@ -8,7 +8,7 @@ service, so that payments can be set against services in the utility's order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
@@ -60,6 +60,10 @@ class NewEntry:
     label: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     reverses: JournalEntry | None = None
+
+    def by(self, actor: User | None, label: str = "") -> NewEntry:
+        """Return the entry as posted by somebody."""
+        return replace(self, actor=actor, label=label)
 
 
 def today() -> date:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.ledger.aging import Ages, Aging, OpenItem, aging, open_items
 from portal.ledger.auditing import Difference, audit_ledger
-from portal.ledger.payments import METHODS, record_payment, return_payment
+from portal.ledger.payments import METHODS, payment_entry, record_payment, return_payment
 from portal.ledger.posting import (
     Leg,
     NewEntry,
@@ -30,6 +30,7 @@ __all__ = [
     "balance_cents",
     "balances",
     "open_items",
+    "payment_entry",
     "post",
     "post_many",
     "receivable_legs",

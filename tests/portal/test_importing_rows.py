@@ -37,6 +37,7 @@ TOWN = {
     "occupancies": "account,service point,from\n101,SP-1,2020-04-01\n10-2,SP-2,2020-04-01\n",
     "agreements": "account,service point,class,start,dwelling_units\n101,SP-1,residential,2020-04-01,1\n",
     "balances": "account,amount,due date\n101,61.25,2026-05-31\n102,-5.00,2026-05-31\n",
+    "payments": "account,amount,method,received,reference\n101,41.25,Check,2026-06-02,4711\n",
 }
 TOWN["installations"] = TOWN["installations"].replace("M2,,", "M2,SP-2,")
 
@@ -53,7 +54,7 @@ def test_a_town_comes_in_and_again_nothing_changes() -> None:
     made = _town()
     assert {kind: report.new for kind, report in made.items()} == {
         "cycles": 1, "accounts": 2, "premises": 2, "meters": 3, "installations": 3, "occupancies": 2, "agreements": 1,
-        "balances": 2,
+        "balances": 2, "payments": 1,
     }  # fmt: skip
     again = _town()
     assert {(report.new, report.changed) for report in again.values()} == {(0, 0)}
@@ -66,10 +67,10 @@ def test_a_town_comes_in_and_again_nothing_changes() -> None:
     assert ServiceAgreement.objects.get().inputs == {"dwelling_units": "1"}
     ana = find_account("00101")
     assert ana is not None
-    assert balance_cents(ana) == 6125
+    assert balance_cents(ana) == 2000
     assert balance_cents(ben) == -500
     assert made["balances"].totals == {"amount": "56.25", "new": "56.25"}
-    assert [entry["kind"] for entry in history()][:2] == ["balances", "agreements"]
+    assert [entry["kind"] for entry in history()][:3] == ["payments", "balances", "agreements"]
 
 
 def test_a_dry_run_writes_nothing_and_a_file_with_a_problem_comes_in_not_at_all() -> None:
@@ -165,6 +166,13 @@ def test_several_service_points_at_an_address_are_told_apart_by_their_label() ->
         ("meters", "meter,unit\nM1,m3\n", "find out at the meter which is right"),
         ("meters", "meter,unit,scale,multiplier\nM8,gal,1,100\n", "say different things"),
         ("balances", "account,amount,due date\n101,61.26,2026-05-31\n", "61.25 was posted"),
+        (
+            "payments",
+            "account,amount,method,received,reference\n101,61.20,check,2026-06-02,4711\n",
+            "41.25 was posted under this reference",
+        ),
+        ("payments", "account,amount,method,received,reference\n101,0,check,2026-06-02,4712\n", "more than nothing"),
+        ("payments", "account,amount,method,received,reference\n101,1,barter,2026-06-02,4712\n", "expected one of"),
         ("agreements", "account,service point,class,start\n102,SP-1,x,2026-01-01\n", "give its end first"),
         ("agreements", "account,service point,class,start,meter_size\n102,SP-2,x,2026-01-01,8-May\n", "5/8 becomes"),
     ],
