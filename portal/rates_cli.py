@@ -38,7 +38,7 @@ def load_command(file: Path, name: str | None, email: str | None, as_json: bool)
     except UnicodeDecodeError as error:
         raise Refused("encoding", f"{file}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     actor = None if email is None else _staff(email)
-    row = load(text, name=name or file.name, actor=actor, label="" if actor else _ACTOR)
+    row = load(text, name=name or "", file=file.name, actor=actor, label="" if actor else _ACTOR)
     _print(
         _row(row), as_json=as_json, text=f"{row.public_id} is loaded; it prices bills once somebody else approves it"
     )

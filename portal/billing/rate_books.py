@@ -49,13 +49,14 @@ def digest_of(text: str) -> str:
 
 
 @transaction.atomic
-def load(text: str, *, name: str, actor: User | None = None, label: str = "") -> RateBook:
+def load(text: str, *, name: str = "", file: str = "", actor: User | None = None, label: str = "") -> RateBook:
     """Store a rate file as it is. It prices nothing before a second person approved it.
 
+    name  in lists and on bills; else the title that the file gives itself. file: its name, which faults are told of.
     raises  RateFileError with all faults, Refused(`not-staff`, `loaded` when the same file is there already).
     """
     _require_staff(actor, label)
-    book = checked(text, name=name)
+    book = checked(text, name=file or name)
     digest = digest_of(text)
     known = RateBook.objects.filter(digest=digest).first()
     if known is not None:
@@ -63,7 +64,7 @@ def load(text: str, *, name: str, actor: User | None = None, label: str = "") ->
         raise Refused("loaded", _("This very file was loaded before (%(state)s).") % {"state": state})
     versions = book.versions()
     row = RateBook.objects.create(
-        name=" ".join(name.split())[:NAME_CHARS_MAX],
+        name=" ".join((name or getattr(book, "title", "") or file).split())[:NAME_CHARS_MAX],
         format=book.format,
         text=text,
         digest=digest,

@@ -72,7 +72,7 @@ def service_name(service: str) -> str:
 def _line(line: LineFacts, facts: BillFacts, language: str) -> LineWords:
     segment = facts.segments[line.segment] if line.segment is not None else None
     when = ", ".join(part for part in (_share(line), _part(segment, facts)) if part)
-    details = [_calculation(line, segment), _bounds(line, segment), when]
+    details = [_calculation(line, segment), _bounds(line, segment), _winter(line, segment), when]
     return LineWords(
         label=in_language(line.label, language) or line.code,
         details=tuple(detail for detail in details if detail),
@@ -102,6 +102,16 @@ def _calculation(line: LineFacts, segment: SegmentFacts | None) -> str:
 
 def _by_volume(line: LineFacts) -> bool:
     return line.kind == "usage" or line.tier is not None or Fraction(line.per) != 1
+
+
+def _winter(line: LineFacts, segment: SegmentFacts | None) -> str:
+    """Say of a quantity that is not what was used that it is the winter average."""
+    average = None if segment is None else segment.inputs.get("winter_average")
+    if segment is None or average is None or line.kind != "usage" or line.tier is not None or not line.quantity:
+        return ""
+    share = Fraction(segment.days, segment.full_days)
+    quantity = Fraction(line.quantity)
+    return _("Your winter average") if quantity == Fraction(str(average)) * share != segment.units else ""
 
 
 def _bounds(line: LineFacts, segment: SegmentFacts | None) -> str:
