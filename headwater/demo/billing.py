@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import time
+from datetime import timedelta
+from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -64,17 +66,30 @@ def set_up(system: System) -> None:
     )
 
 
-def bill_months(system: System) -> list[str]:
-    """Bill every full month that the meters logged, once its reads have arrived; return the report of each run."""
+def bill_months(system: System) -> None:
+    """Bill every full month that the meters logged, once its reads have arrived; all bills but the last are paid."""
     _wait_for_reads(system)
     today = _today(system)
-    reports = []
     for months_ago in reversed(range(system.options.months)):
         end = first_of_month(today, months_ago=months_ago)
-        reports.append(
-            system.portal("bill", "run", CYCLE, "--period-end", str(end), "--bill-date", str(end), "--issue")
-        )
-    return reports
+        system.portal("bill", "run", CYCLE, "--period-end", str(end), "--bill-date", str(end), "--issue")
+        if months_ago:
+            _pay(system, end)
+
+
+def _pay(system: System, billed: date) -> None:
+    """Let everybody pay what they owe by check, twelve days after it was billed."""
+    owed = json.loads(system.portal("ledger", "aging", "--json"))["by_account"]
+    _import(
+        system,
+        "payments",
+        ("account", "amount", "method", "received", "reference"),
+        [
+            (row["account"], Decimal(row["balance_cents"]).scaleb(-2), "check", billed + timedelta(days=12), billed)
+            for row in owed
+            if row["balance_cents"] > 0
+        ],
+    )
 
 
 def _wait_for_reads(system: System) -> None:
