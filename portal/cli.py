@@ -394,17 +394,6 @@ def _refuse_no_socket(fd: int) -> None:
 
 @portal.command()
 @json_option
-def reads(as_json: bool) -> None:
-    """Print every read in the read tables, one JSON object a line (in either form), for reconciliation."""
-    _django()
-    from portal.metering.reconcile import held_reads
-
-    for read in held_reads():
-        click.echo(json.dumps(read))
-
-
-@portal.command()
-@json_option
 def rebuild(as_json: bool) -> None:
     """Make all derived tables anew from the signed batches, which are the source of truth. Ingest waits meanwhile."""
     _django()

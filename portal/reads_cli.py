@@ -1,7 +1,8 @@
-"""`headwater portal reads ...`: reads that no collector brought, and what validation says of a period."""
+"""`headwater portal reads ...`: what is held, what no collector brought, and what validation says of a period."""
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from portal.cli import _django, _print, json_option
 
 @click.group("reads")
 def reads_group() -> None:
-    """Bring reads in from elsewhere, and look at what validation finds."""
+    """Print what is held, bring reads in from elsewhere, and look at what validation finds."""
+
+
+@reads_group.command("list")
+@json_option
+def list_reads(as_json: bool) -> None:
+    """Print every read in the read tables, one JSON object a line (in either form), for reconciliation."""
+    _django()
+    from portal.metering.reconcile import held_reads
+
+    for read in held_reads():
+        click.echo(json.dumps(read))
 
 
 @reads_group.command("import")

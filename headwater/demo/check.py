@@ -133,7 +133,7 @@ def _read_since(system: System, moment_s: float) -> bool:
 
 
 def _portal_reads(system: System) -> list[KeptRead]:
-    lines = system.portal("reads", "--json").splitlines()
+    lines = system.portal("reads", "list", "--json").splitlines()
     return [_kept(json.loads(line)) for line in lines if line]
 
 

@@ -29,16 +29,18 @@ NORMAN = files("rates").joinpath("files/norman.yaml").read_text(encoding="utf-8"
 def rate_book(text: str = NORMAN, *, start: date = date(2015, 1, 1), end: date | None = None) -> RateBook:
     """An approved book."""
     moment = datetime(2015, 1, 1, tzinfo=UTC)
-    return RateBook.objects.create(
-        name="rates",
-        format="headwater-rates/1",
-        text=text,
+    return RateBook.objects.get_or_create(
         digest=hashlib.sha256(text.encode()).hexdigest(),
-        effective_from=start,
-        effective_to=end,
-        loaded_at=moment,
-        approved_at=moment,
-    )
+        defaults={
+            "name": "rates",
+            "format": "headwater-rates/1",
+            "text": text,
+            "effective_from": start,
+            "effective_to": end,
+            "loaded_at": moment,
+            "approved_at": moment,
+        },
+    )[0]
 
 
 def cycle(code: str = "A", **fields: Any) -> Cycle:

@@ -163,7 +163,8 @@ def make_account(
     start: date = date(2025, 1, 1),
 ) -> Account:
     """An account that lives somewhere, has a meter and an agreement, and is billed monthly."""
-    serial = next(_numbers)
+    # Another process may have added accounts to the same database.
+    serial = next(n for n in _numbers if not Meter.objects.filter(meter_id=f"EFE-{n:08d}").exists())
     number = number or f"{1_000_000 + serial}"
     address = address or f"{10 + 2 * serial} Elm Street"
     account, _ = Account.objects.get_or_create(number=number, defaults={"name": name})

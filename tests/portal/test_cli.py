@@ -156,7 +156,7 @@ def test_reads_are_listed_one_a_line() -> None:
 
     box = enrolled()
     apply_batch(box.sealed([read(total(), 7, NOON)]), box.name, NOON)
-    assert run("reads") == [
+    assert run("reads", "list") == [
         {
             "meter": "EFE-00000001",
             "epoch": box.epoch.hex(),

@@ -45,7 +45,7 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
 
 
 def counts(portal: Portal) -> list[int]:
-    return sorted(row["count"] for row in portal.command("reads"))
+    return sorted(row["count"] for row in portal.command("reads", "list"))
 
 
 def test_a_kill_between_commit_and_ack_loses_and_doubles_nothing(portal: Portal) -> None:

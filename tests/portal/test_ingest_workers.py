@@ -57,7 +57,7 @@ def test_two_workers_apply_each_batch_once(portal: Portal, kind: str) -> None:
         box.publish(sealed[box.name][0])  # and once more: acknowledged again, applied no more
         until(lambda box=box: box.committed(sealed[box.name][0]) >= 2, "a repeated batch is acknowledged again")
         box.close()
-    counts = sorted(row["count"] for row in portal.command("reads"))
+    counts = sorted(row["count"] for row in portal.command("reads", "list"))
     assert counts == sorted(list(range(40)) * len(boxes))
     assert all(ack.committed for box in boxes for ack in box.opened())
     for worker in workers:

@@ -170,7 +170,7 @@ def test_the_commit_itself_refuses_what_is_not_sealed() -> None:
 @transaction.atomic
 def _half_an_entry() -> None:
     made = raw_entry()
-    raw_posting(made, "1000", 100)
+    raw_posting(made, "1200", 100, account("10002").pk)
     raw_posting(made, "4100", -100)
 
 

@@ -173,7 +173,7 @@ class Headwater(Rig):
         appended: dict[ReadKey, MeterCount] = {}
         for row in _whole_lines(self.folder / "append.jsonl"):
             appended[_key(row)] = _total(row)
-        held = [json.loads(line) for line in self.portal("reads", "--json").splitlines() if line]
+        held = [json.loads(line) for line in self.portal("reads", "list", "--json").splitlines() if line]
         return account(
             bank.served(self.served_file),
             appended,

@@ -56,8 +56,8 @@ arrived twice was counted twice, and neither side's own word is needed. Each cel
   so that what is lost there the gateway has lost).
 - **gateway killed**: SIGKILL, and started again at once.
 - Headwater is `headwater gateway run`, Mosquitto as `headwater portal broker-config` writes it (mutual TLS, access
-  rules), `headwater portal ingest`, and `headwater portal reads` for what the portal holds. Batches are sealed each
-  5 s, so that the times of the cells are those of the published measurement of the peer; the default is 5 min.
+  rules), `headwater portal ingest`, and `headwater portal reads list` for what the portal holds. Batches are sealed
+  each 5 s, so that the times of the cells are those of the published measurement of the peer; the default is 5 min.
 - ThingsBoard Gateway runs in an environment of its own from `requirements/peer.txt`, clear text on loopback, QoS 1.
 
 | cell | bank | gateway killed at |
