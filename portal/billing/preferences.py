@@ -12,7 +12,7 @@ from portal.billing.documents.words import LANGUAGES
 from portal.billing.models import BillingAccount
 from portal.core.errors import Refused
 from portal.core.services import audit
-from portal.customers.models import AccountAccess
+from portal.customers.permissions import Permission, may
 
 if TYPE_CHECKING:
     from portal.core.models import User
@@ -38,14 +38,11 @@ def addresses(billing: BillingAccount, user: User) -> tuple[str, ...]:
 
 @transaction.atomic
 def set_delivery(account: Account, chosen: Delivery, *, actor: User) -> BillingAccount:
-    """Keep how an account's bills are sent, for the account's holder.
+    """Keep how an account's bills are sent, for somebody who manages the account.
 
     raises  Refused(`not-yours`, `not-billed`, `language`, `address`).
     """
-    holds = AccountAccess.objects.filter(
-        account=account, user=actor, level=AccountAccess.Level.HOLDER, ended_at__isnull=True
-    )
-    if not holds.exists():
+    if not may(actor, Permission.MANAGE, account):
         raise Refused("not-yours", _("This account is not one of yours."))
     billing = BillingAccount.objects.select_for_update().filter(account=account).first()
     if billing is None:

@@ -106,10 +106,14 @@ class AccountAccess(models.Model):
     """One user's access to one account."""
 
     class Level(models.TextChoices):
-        """What the user may do with the account."""
+        """What the user may do with the account; what each allows stands in `portal.customers.permissions`."""
 
         HOLDER = "holder", _("account holder")
-        VIEW_USAGE = "view-usage", _("view usage")
+        MANAGE_ALL = "manage-all", _("manage everything")
+        MANAGE_ALERTS = "manage-alerts", _("see usage, manage alerts")
+        PAY = "pay", _("see usage and bills, pay")
+        VIEW_BILLS = "view-bills", _("see usage and bills")
+        VIEW_USAGE = "view-usage", _("see usage")
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="access")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="account_access")

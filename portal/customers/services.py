@@ -12,11 +12,13 @@ from django.db.models import Q
 from portal.core.errors import Refused
 from portal.core.services import audit
 from portal.customers.models import Account, AccountAccess, Occupancy, Premise, ServicePoint
+from portal.customers.permissions import Permission, allowed
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from portal.core.models import User
+    from portal.customers.permissions import Viewer
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -43,15 +45,13 @@ class Span:
         return self.end == _FAR
 
 
-def visible_spans(user: User, service_point: ServicePoint) -> list[Span]:
-    """Return the times at a service point that a user may see: the occupancies of their accounts, in order.
+def visible_spans(who: User | Viewer, service_point: ServicePoint) -> list[Span]:
+    """Return the times at a service point that somebody may see: the occupancies of their accounts, in order.
 
     Access that has ended shows nothing, whoever lived there.
     """
     rows = (
-        Occupancy.objects.filter(
-            service_point=service_point, account__access__user=user, account__access__ended_at__isnull=True
-        )
+        Occupancy.objects.filter(allowed(who, Permission.USAGE, to="account__"), service_point=service_point)
         .order_by("start")
         .values_list("start", "end")
         .distinct()
@@ -59,12 +59,10 @@ def visible_spans(user: User, service_point: ServicePoint) -> list[Span]:
     return [Span(start, end) for start, end in rows]
 
 
-def visible_service_points(user: User) -> QuerySet[ServicePoint]:
-    """Return the service points at which a user's accounts live or lived."""
+def visible_service_points(who: User | Viewer) -> QuerySet[ServicePoint]:
+    """Return the service points at which somebody's accounts live or lived."""
     return (
-        ServicePoint.objects.filter(
-            occupancies__account__access__user=user, occupancies__account__access__ended_at__isnull=True
-        )
+        ServicePoint.objects.filter(allowed(who, Permission.USAGE, to="occupancies__account__"))
         .select_related("premise")
         .distinct()
         .order_by("premise__address", "label")

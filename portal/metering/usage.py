@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from portal.core.models import User
     from portal.customers.models import ServicePoint
+    from portal.customers.permissions import Viewer
 
 PLACES = {
     Unit.LITRE: 3,
@@ -167,7 +168,7 @@ def usage(
 
 
 def viewer_usage(
-    user: User,
+    who: User | Viewer,
     service_point: ServicePoint,
     *,
     start: datetime,
@@ -177,7 +178,7 @@ def viewer_usage(
     unit: Unit = Unit.GALLON,
 ) -> UsageSeries:
     """Return the usage that a resident may see: only inside the occupancies of their own accounts."""
-    spans = visible_spans(user, service_point)
+    spans = visible_spans(who, service_point)
     return usage(service_point, start=start, end=end, resolution=resolution, zone=zone, unit=unit, spans=spans)
 
 

@@ -1,4 +1,4 @@
-"""What residents see of their bills, gathered by the rule of who may: the holder of the account, while access lasts."""
+"""What residents see of their bills, gathered by the rule of who may: by their level, while access lasts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -14,7 +15,8 @@ from portal.billing.documents.lines import in_language
 from portal.billing.models import Bill, BillingAccount
 from portal.billing.preferences import addresses
 from portal.core.services import utility_settings
-from portal.customers.models import Account, AccountAccess, Premise
+from portal.customers.models import Account, Premise
+from portal.customers.permissions import Permission, allowed, allowed_accounts, may, viewer
 from portal.ledger.services import balance_cents
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from portal.core.models import User
+    from portal.customers.permissions import Viewer
 
 SHOWN = 24
 SHOWN_MAX = 400
@@ -89,34 +92,22 @@ class BillsPage:
     delivery: DeliveryForm | None
 
 
-def billed_accounts(user: User) -> QuerySet[Account]:
-    """Return the accounts whose bills a person may see: those they hold now, and that get bills or have got some."""
-    held = Account.objects.filter(
-        access__user=user, access__level=AccountAccess.Level.HOLDER, access__ended_at__isnull=True
-    )
-    billed = held.filter(billing__isnull=False) | held.filter(bills__state__in=_SENT)
-    return billed.distinct().order_by("number")
+def billed_accounts(who: User | Viewer) -> QuerySet[Account]:
+    """Return the accounts whose bills a person may see now, and that get bills or have got some."""
+    billed = Q(billing__isnull=False) | Q(Exists(Bill.objects.filter(account=OuterRef("pk"), state__in=_SENT)))
+    return allowed_accounts(who, Permission.BILLS).filter(billed)
 
 
-def visible_bills(user: User) -> QuerySet[Bill]:
-    """Return the bills that a person may see: those sent to accounts that they hold now; drafts are nobody's yet."""
+def visible_bills(who: User | Viewer) -> QuerySet[Bill]:
+    """Return the bills that a person may see: those that were sent; drafts are nobody's yet."""
     return Bill.objects.filter(
-        account__access__user=user,
-        account__access__level=AccountAccess.Level.HOLDER,
-        account__access__ended_at__isnull=True,
-        state__in=_SENT,
-        number__isnull=False,
+        allowed(who, Permission.BILLS, to="account__"), state__in=_SENT, number__isnull=False
     ).distinct()
 
 
-def has_bills(user: User) -> bool:
-    """Tell whether the tab `Bills` leads anywhere for a person."""
-    return billed_accounts(user).exists()
-
-
-def bills_page(user: User, account: Account, *, everything: bool, today: date) -> BillsPage:
-    """Gather the page of an account that the person holds."""
-    sent = visible_bills(user).filter(account=account).order_by("-bill_date", "-period_end", "-pk")
+def bills_page(who: User | Viewer, account: Account, *, everything: bool, today: date) -> BillsPage:
+    """Gather the page of an account whose bills the person may see."""
+    sent = visible_bills(who).filter(account=account).order_by("-bill_date", "-period_end", "-pk")
     shown = SHOWN_MAX if everything else SHOWN
     bills = list(sent[: shown + 1])
     rows = tuple(bill_row(bill) for bill in bills[:shown])
@@ -127,7 +118,7 @@ def bills_page(user: User, account: Account, *, everything: bool, today: date) -
     places = Premise.objects.filter(service_points__agreements__account=account).distinct().order_by("address")
     return BillsPage(
         account=account,
-        others=tuple(other for other in billed_accounts(user) if other.pk != account.pk),
+        others=tuple(other for other in billed_accounts(who) if other.pk != account.pk),
         places=tuple(places.values_list("address", flat=True)),
         owed=_owed(balance_cents(account), current, today),
         current=None if current is None else bill_row(current),
@@ -137,7 +128,7 @@ def bills_page(user: User, account: Account, *, everything: bool, today: date) -
             Way(in_language(way.get("label", {}), language), in_language(way.get("detail", {}), language))
             for way in settings.ways_to_pay
         ),
-        delivery=None if billing is None else _delivery(billing, user),
+        delivery=None if billing is None or not _manages(who, account) else _delivery(billing, viewer(who).user),
     )
 
 
@@ -171,6 +162,10 @@ def _owed(cents: int, current: Bill | None, today: date) -> Owed:
     due = "" if current is None or cents <= 0 else figures.day(current.due_date)
     late = current is not None and cents > 0 and current.due_date < today
     return Owed(cents, figures.money(abs(cents)), due, late)
+
+
+def _manages(who: User | Viewer, account: Account) -> bool:
+    return not viewer(who).read_only and may(who, Permission.MANAGE, account)
 
 
 def _delivery(billing: BillingAccount, user: User) -> DeliveryForm:

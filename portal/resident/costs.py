@@ -14,7 +14,8 @@ from portal.billing.documents import figures
 from portal.billing.projection import cost_so_far, projected
 from portal.billing.shelf import standing_shelf
 from portal.core.services import utility_zone
-from portal.customers.models import Account, AccountAccess
+from portal.customers.models import Account
+from portal.customers.permissions import Permission, allowed
 from portal.resident.wording import moment_text
 from rates.errors import RatesError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from portal.core.models import User
     from portal.customers.models import ServicePoint
+    from portal.customers.permissions import Viewer
 
 _log = logging.getLogger(__name__)
 
@@ -40,16 +42,14 @@ class CostCard:
     expected: str
 
 
-def account_living_at(user: User, service_point: ServicePoint, moment: datetime) -> Account | None:
-    """Return the account that lives at a service point now, when the person holds it and it gets bills."""
+def account_living_at(who: User | Viewer, service_point: ServicePoint, moment: datetime) -> Account | None:
+    """Return the account that lives at a service point now, when the person may see its bills and it gets some."""
     return (
         Account.objects.filter(
+            allowed(who, Permission.BILLS),
             Q(occupancies__end__isnull=True) | Q(occupancies__end__gt=moment),
             occupancies__service_point=service_point,
             occupancies__start__lte=moment,
-            access__user=user,
-            access__level=AccountAccess.Level.HOLDER,
-            access__ended_at__isnull=True,
             billing__isnull=False,
         )
         .order_by("pk")

@@ -13,6 +13,7 @@ from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import current_change, utility_zone
 from portal.customers.models import ServicePoint
+from portal.customers.permissions import Viewer, viewer
 from portal.customers.services import Span, visible_service_points, visible_spans
 from portal.metering.models import Installation
 from portal.metering.usage import UsageSeries, usage
@@ -111,14 +112,14 @@ def prefer_unit(user: User, text: str) -> Unit:
     return words.unit
 
 
-def places_of(user: User) -> list[ServicePoint]:
+def places_of(user: User | Viewer) -> list[ServicePoint]:
     """Return the service points that a person may look at, those where they live now first."""
     moment = now()
     points = list(visible_service_points(user))
     return sorted(points, key=lambda point: not any(_holds(span, moment) for span in visible_spans(user, point)))
 
 
-def usage_page(user: User, service_point: ServicePoint, *, by: By, day: date | None) -> UsagePage:
+def usage_page(user: User | Viewer, service_point: ServicePoint, *, by: By, day: date | None) -> UsagePage:
     """Gather the page of one service point.
 
     day     any day of the wanted period; None for the present one.
@@ -131,7 +132,7 @@ def usage_page(user: User, service_point: ServicePoint, *, by: By, day: date | N
         raise Refused("not-yours", "this service point is not one of yours")
     span = next((s for s in spans if _holds(s, moment)), spans[-1])
     lives_there = _holds(span, moment)
-    unit = preferred_unit(user)
+    unit = preferred_unit(viewer(user).user)
     today = moment.astimezone(zone).date()
     last_day = today if lives_there else (span.end - timedelta(microseconds=1)).astimezone(zone).date()
     known_from = max(spans[0].start, _first_installed(service_point) or spans[0].start)

@@ -13,29 +13,25 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from portal.access.viewing import person_of, viewer_of
 from portal.core.clock import now
 from portal.core.errors import Refused
-from portal.core.models import User
 from portal.customers.services import visible_service_points
-from portal.resident.bill_pages import has_bills
 from portal.resident.costs import account_living_at, cost_card
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
 from portal.resident.wording import UNITS
 
 if TYPE_CHECKING:
+    from portal.core.models import User
     from portal.customers.models import ServicePoint
+    from portal.customers.permissions import Viewer
     from portal.resident.costs import CostCard
 
 
-def _viewer(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # behind login_required
-    return request.user
-
-
-def service_point_of(user: User, public_id: str) -> ServicePoint:
+def service_point_of(who: User | Viewer, public_id: str) -> ServicePoint:
     """Return a service point that a person may look at; anything else does not exist for them."""
-    found = visible_service_points(user).filter(public_id=public_id).first()
+    found = visible_service_points(who).filter(public_id=public_id).first()
     if found is None:
         raise Http404
     return found
@@ -45,11 +41,11 @@ def service_point_of(user: User, public_id: str) -> ServicePoint:
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """Lead to the usage of the first place, or say that there is none yet."""
-    user = _viewer(request)
+    user = viewer_of(request)
     places = places_of(user)
     if places:
         return redirect("resident:usage", public_id=places[0].public_id)
-    if user.is_staff:
+    if user.user.is_staff:
         return redirect("staff:accounts")
     return render(request, "resident/no_place.html")
 
@@ -59,7 +55,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the usage of one service point by hour, day or month."""
-    user = _viewer(request)
+    user = viewer_of(request)
     service_point = service_point_of(user, public_id)
     try:
         by = By(request.GET.get("by", By.HOUR.value))
@@ -71,14 +67,13 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
         "page": page,
         "units": UNITS.values(),
         "tab": "usage",
-        "has_bills": has_bills(user),
         "cost": _cost(request, user, service_point),
         "series": {"change": page.change, "rows": [row.as_json() for row in page.rows]},
     }
     return render(request, "resident/usage.html", context)
 
 
-def _cost(request: HttpRequest, user: User, service_point: ServicePoint) -> CostCard | None:
+def _cost(request: HttpRequest, user: Viewer, service_point: ServicePoint) -> CostCard | None:
     """Return the running period's cost for a whole page; the parts that a script asks for again do without it."""
     htmx = getattr(request, "htmx", None)
     if htmx and not htmx.history_restore_request:
@@ -93,7 +88,7 @@ def _cost(request: HttpRequest, user: User, service_point: ServicePoint) -> Cost
 def set_unit(request: HttpRequest) -> HttpResponse:
     """Keep the unit that was chosen and go back to the page."""
     try:
-        prefer_unit(_viewer(request), request.POST.get("unit", ""))
+        prefer_unit(person_of(request), request.POST.get("unit", ""))
     except Refused as error:
         raise BadRequest(str(error)) from error
     target = request.POST.get("next", "/")

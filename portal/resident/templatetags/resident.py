@@ -1,0 +1,23 @@
+"""Template tags of the resident pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import template
+
+from portal.access.viewing import viewer_of
+from portal.resident.navigation import entries_for
+
+if TYPE_CHECKING:
+    from django.template.context import RequestContext
+
+register = template.Library()
+
+
+@register.inclusion_tag("resident/tabs.html", takes_context=True)
+def resident_tabs(context: RequestContext, tab: str = "") -> dict[str, Any]:
+    """Show the tabs of whoever is signed in, the current one marked."""
+    request = context["request"]
+    entries = entries_for(viewer_of(request)) if request.user.is_authenticated else []
+    return {"entries": entries, "tab": tab}
