@@ -29,6 +29,8 @@ _LABEL = "command line"
 _PARTS = {"utility", "staff", "residents", "premises"}
 _UTILITY = (
     "name", "zone", "contact_email", "contact_phone", "portal_url", "postal_address", "ways_to_pay", "dispute",
+    "office_hours", "contacts", "emergency_phone", "programme_url", "programme_title", "old_portal_url",
+    "old_portal_ends_on", "goes_live_on", "invitation_days", "default_language", "accessibility_reviewed_on",
 )  # fmt: skip
 
 

@@ -125,6 +125,16 @@ class UtilitySettings(models.Model):
     ways_to_pay     [{"label": {"en": .., "es": ..}, "detail": {"en": .., "es": ..}}], in the order in which bills
                     show them; what is not listed does not exist. A detail may be left out.
     dispute         how a bill is disputed, {"en": .., "es": ..}: shown on every bill beside the ways to get in touch.
+    office_hours    [{"en": .., "es": ..}], a line each: `8:00 a.m. to 5:00 p.m., Monday to Friday`.
+    contacts        whom to ask about what, beside contact_phone and contact_email, which stay the main ones:
+                    [{"label": {"en": .., "es": ..}, "phone": .., "email": .., "hours": {..}, "note": {..}}].
+    emergency_phone for a burst main or no water, at any hour.
+    programme_url, programme_title  the page of the utility's metering programme; the title in {"en": .., "es": ..}.
+    old_portal_url  the address of the portal before this one.  old_portal_ends_on, goes_live_on  its last
+                    day, and the first day of this one: what is announced before a change of portals.
+    invitation_days so many days does an invitation to a household's guest hold.
+    default_language of messages to people who have not chosen one.
+    accessibility_reviewed_on  when somebody last looked through the portal for the accessibility statement.
     """
 
     name = models.CharField(max_length=120, default="Water Utility")
@@ -135,6 +145,17 @@ class UtilitySettings(models.Model):
     postal_address = models.TextField(blank=True, default="")
     ways_to_pay = models.JSONField(default=list, blank=True)
     dispute = models.JSONField(default=dict, blank=True)
+    office_hours = models.JSONField(default=list, blank=True)
+    contacts = models.JSONField(default=list, blank=True)
+    emergency_phone = models.CharField(max_length=40, blank=True, default="")
+    programme_url = models.URLField(blank=True, default="")
+    programme_title = models.JSONField(default=dict, blank=True)
+    old_portal_url = models.URLField(blank=True, default="")
+    old_portal_ends_on = models.DateField(null=True, blank=True)
+    goes_live_on = models.DateField(null=True, blank=True)
+    invitation_days = models.PositiveSmallIntegerField(default=7)
+    default_language = models.CharField(max_length=8, default="en")
+    accessibility_reviewed_on = models.DateField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("utility")
