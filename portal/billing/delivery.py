@@ -24,7 +24,7 @@ from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
 from portal.customers.models import AccountAccess
 from portal.notifications.attachments import Attached, Maker, register
-from portal.notifications.models import Message
+from portal.notifications.models import Category, Message
 from portal.notifications.services import NewEmail, code_text, queue_emails
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def _email(bill: Bill, facts: BillFacts, address: str) -> NewEmail:
             html=render_to_string("notifications/bill.html", context),
             language=language,
             account=bill.account_id,
+            category=Category.BILL,
             attachment=f"{ATTACHMENT}:{bill.public_id}",
             public_id=public_id,
         )

@@ -11,7 +11,7 @@ from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
 from portal.core.services import audit
-from portal.notifications.models import Message
+from portal.notifications.models import Category, Channel, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,8 @@ class NewEmail:
     """An email to be queued; see Message for the fields.
 
     subject    without anything personal: it is read over shoulders and on lock screens.
-    account    id of the customer's account, None for others.
+    account    id of the customer's account, None for others; user: id of the person, where they have a sign-in.
+    category   what it is about: pages show it, and `alert` and `service` carry a link to the settings in their header.
     public_id  the message's code, drawn here already so that its text can name it (see `code_text`).
     """
 
@@ -39,6 +40,8 @@ class NewEmail:
     html: str = ""
     language: str = "en"
     account: int | None = None
+    user: int | None = None
+    category: Category = Category.ACCOUNT
     attachment: str = ""
     public_id: str = field(default_factory=new_public_id)
 
@@ -62,7 +65,10 @@ def queue_emails(emails: Sequence[NewEmail]) -> None:
         Message(
             public_id=email.public_id,
             key=email.key,
+            channel=Channel.EMAIL,
+            category=email.category,
             account_id=email.account,
+            user_id=email.user,
             to=email.to,
             language=email.language,
             subject=email.subject,
