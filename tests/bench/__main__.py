@@ -1,6 +1,6 @@
 """`make bench`: one JSON object of figures on stdout, progress on stderr.
 
-python -m tests.bench [--only NAME]... [--quick]    `--only billing`: 41,000 accounts, about half an hour
+python -m tests.bench [--only NAME]... [--quick]    `--only billing`, `--only pages`: a city, about half an hour each
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from tests.bench.measure import machine, rounded, say
 
 SECTIONS = ("wire", "month", "buffer", "ingest", "storage", "gateway")
-BY_NAME = ("billing",)
+BY_NAME = ("billing", "pages")
 """Sections that take many minutes: measured only when asked for."""
 _MODULES = {
     "wire": "tests.bench.wire",
@@ -29,6 +29,7 @@ _MODULES = {
     "storage": "tests.bench.storing",
     "gateway": "tests.bench.running",
     "billing": "tests.bench.billing",
+    "pages": "tests.bench.pages",
 }
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, date, datetime, timedelta
-from importlib.resources import files
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.city import City
 from tests.bench.measure import rounded, say
 from tests.bench.portals import new_portal, print_figures
 from tests.postgres import PostgresMissing, throwaway_postgres
@@ -30,7 +29,6 @@ SIZES, QUICK_SIZES = (4_100, 41_000), (150, 300)
 JOBS = 2
 FIRST_DAY, DAYS = date(2026, 8, 30), 66
 ENDS = (date(2026, 10, 1), date(2026, 11, 1))
-PROFILES, READS_A_DAY = 64, 96
 TARGET_S = 300.0
 
 
@@ -80,7 +78,7 @@ def measure(accounts: int) -> dict[str, Any]:
     from portal.billing.models import BillRun
 
     began = time.perf_counter()
-    seed(accounts)
+    City(accounts, FIRST_DAY, DAYS).build()
     say(f"{accounts} accounts and {accounts * DAYS} days of reads in {time.perf_counter() - began:.0f} s")
     at_work = ("--jobs", str(JOBS), "--chunk", str(min(500, accounts // 10)))
     before = _cpu_s()
@@ -171,109 +169,6 @@ def _kill_at(arguments: tuple[str, ...], done: Any, at: int) -> int:
         process.wait()
     found: int = done()
     return found
-
-
-def seed(accounts: int) -> None:
-    """Write rates, a cycle, accounts with their meters, and their reads."""
-    from portal.billing import rate_books
-    from portal.billing.models import Cycle
-    from portal.core.models import User
-
-    text = files("rates").joinpath("files/norman.yaml").read_text(encoding="utf-8")
-    loader = User.objects.create_user("rates@example.org", "correct-horse-7", is_staff=True)
-    other = User.objects.create_user("second@example.org", "correct-horse-7", is_staff=True)
-    rate_books.approve(rate_books.load(text, name="norman.yaml", actor=loader), actor=other)
-    cycle = Cycle.objects.create(code="A", name="all")
-    for start in range(0, accounts, 2000):
-        _homes(range(start, min(start + 2000, accounts)), cycle)
-    _reads(accounts)
-
-
-def _homes(numbers: range, cycle: Any) -> None:
-    from portal.billing.models import BillingAccount, ServiceAgreement
-    from portal.customers.models import Account, Occupancy, Premise, ServicePoint
-    from portal.fleet.models import Meter
-    from portal.metering.calendar import midnight
-    from portal.metering.models import Installation, MeterRegister, RegisterState
-    from tests.portal.billed import CHICAGO
-
-    first = FIRST_DAY + timedelta(days=1)
-    since = midnight(first, CHICAGO)
-    premises = Premise.objects.bulk_create([Premise(address=f"{n} Elm Street") for n in numbers])
-    points = ServicePoint.objects.bulk_create([ServicePoint(premise=premise) for premise in premises])
-    made = Account.objects.bulk_create([Account(number=f"{n:07}", name=f"Customer {n}") for n in numbers])
-    BillingAccount.objects.bulk_create(
-        [BillingAccount(account=account, cycle=cycle, email=f"a{account.number}@example.org") for account in made]
-    )
-    meters = Meter.objects.bulk_create([Meter(meter_id=f"MTR-{n:08}", first_seen_at=since) for n in numbers])
-    registers = MeterRegister.objects.bulk_create(
-        [
-            MeterRegister(meter=meter, register_id="total", unit="m3", scale=-3, modulus=10**8, claimed=True)
-            for meter in meters
-        ]
-    )
-    last = datetime.combine(FIRST_DAY + timedelta(days=DAYS), datetime.min.time(), UTC)
-    RegisterState.objects.bulk_create(
-        [
-            RegisterState(register=row, last_read_at=last, last_count=0, last_quality=0, change_number=1)
-            for row in registers
-        ]
-    )
-    places = list(zip(made, points, meters, strict=True))
-    Installation.objects.bulk_create([Installation(meter=m, service_point=p, start=since) for _, p, m in places])
-    Occupancy.objects.bulk_create([Occupancy(account=a, service_point=p, start=since) for a, p, _ in places])
-    ServiceAgreement.objects.bulk_create(
-        [ServiceAgreement(account=a, service_point=p, rate_class="residential", start=first) for a, p, _ in places]
-    )
-
-
-def _reads(accounts: int) -> None:
-    """Copy packed days and daily volumes: meters share 64 households' series, so that making them costs little."""
-    from django.db import connection
-
-    from portal.metering.models import MeterRegister
-
-    profiles = [_profile(random.Random(seed)) for seed in range(PROFILES)]
-    rows = list(MeterRegister.objects.order_by("pk").values_list("pk", flat=True))
-    assert len(rows) == accounts
-    with connection.cursor() as cursor:
-        with cursor.copy("COPY metering_registerday (register, day, reads, packed) FROM STDIN") as copy:
-            for number, register in enumerate(rows):
-                lines = profiles[number % PROFILES][0]
-                copy.write("".join(f"{register}\t{line}\n" for line in lines))
-        with cursor.copy("COPY metering_dailyvolume (register, day, counts, quality, interpolated) FROM STDIN") as copy:
-            for number, register in enumerate(rows):
-                lines = profiles[number % PROFILES][1]
-                copy.write("".join(f"{register}\t{line}\n" for line in lines))
-        cursor.execute("ANALYZE")
-
-
-def _profile(rng: random.Random) -> tuple[list[str], list[str]]:
-    """Return one household's packed storage days and its daily volumes, as lines of COPY without the register."""
-    from domain.reading import ReadQuality
-    from domain.usage import CountPoint, split
-    from portal.metering.calendar import midnight
-    from portal.metering.packed import DAY_US, KeptRead, pack_day
-    from portal.metering.reads import from_us
-    from tests.portal.billed import CHICAGO
-
-    day0 = (FIRST_DAY - date(1970, 1, 1)).days
-    litres_a_day, points = rng.randrange(200, 2500), list[CountPoint]()
-    count, append, packed = rng.randrange(10**7), 1, []
-    for day in range(day0, day0 + DAYS):
-        reads = []
-        for slot in range(READS_A_DAY):
-            at = day * DAY_US + slot * 900_000_000 + rng.randrange(60_000) * 1000
-            reads.append(KeptRead(at, 1, append, count, int(ReadQuality.MEASURED), 0, 0))
-            points.append(CountPoint(from_us(at), count))
-            count, append = count + rng.choice((0, 0, 1, 2)) * litres_a_day // 72, append + 250
-        packed.append(f"{day}\t{READS_A_DAY}\t\\\\x{pack_day(day, reads).hex()}")
-    edges = [midnight(FIRST_DAY + timedelta(days=n), CHICAGO) for n in range(DAYS + 1)]
-    return packed, [
-        f"{part.start.astimezone(CHICAGO).date()}\t{part.counts}\t0\tf"
-        for part in split(points, edges)
-        if part.counts is not None
-    ]
 
 
 if __name__ == "__main__":
