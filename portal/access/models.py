@@ -33,6 +33,25 @@ class RegistrationTry(models.Model):
         return f"{self.day}: {self.tries}"
 
 
+class PendingClaim(models.Model):
+    """An account that somebody proved with a bill while their address was not confirmed yet: linked when it is.
+
+    expires_at  in real time; a claim that nobody confirmed by then is void, and the sign-in made for it goes too.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="pending_claims")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(name="access_claim_once", fields=["user", "account"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.account}"
+
+
 class SignIn(models.Model):
     """One sign-in, or one that was refused for a person who exists; shown to that person.
 

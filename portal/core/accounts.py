@@ -1,20 +1,62 @@
-"""Where django-allauth would put a user's row number into an address, the public id stands instead."""
+"""How django-allauth behaves here: no row numbers in addresses, no sign-in without a proof, one text for every refusal.
+
+Where allauth would put a user's row number into an address, the public id stands instead.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.forms import LoginForm
 from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
 from allauth.account.utils import url_str_to_user_pk
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
 
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+USERNAME_VALIDATORS = [
+    RegexValidator(
+        r"\A[A-Za-z0-9][A-Za-z0-9._-]{2,39}\Z",
+        _("A user name has 3 to 40 letters, digits, dots or dashes, and starts with a letter or digit."),
+    )
+]
+"""No @ in a user name: nobody's name can look like somebody else's address."""
+
+_MISMATCH = _(
+    "This sign-in name and this password do not go together. If you used our former portal, or if you are not sure, "
+    "set a new password first."
+)
+
+
+def display(user: User) -> str:
+    """Return how messages call a person."""
+    return user.get_full_name()
+
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Makes the links of the account pages."""
+    """Makes the links of the account pages, keeps plain sign-up closed, leaves user names empty."""
+
+    error_messages = {  # noqa: RUF012  # the class attribute of allauth
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": _MISMATCH,
+        "username_password_mismatch": _MISMATCH,
+        "too_many_login_attempts": _("Too many tries to sign in. Wait five minutes, then try again."),
+        "username_taken": _("This user name is taken. Choose another one, or none."),
+    }
+
+    def populate_username(self, request: HttpRequest, user: User) -> None:
+        """Leave the user name empty when none was chosen; allauth would make one up."""
+        user.username = user.username or None
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         """Return the link of a password reset; key is the user's row number in base 36, a dash and the token."""
-        number, _, token = key.partition("-")
+        number, _dash, token = key.partition("-")
         user = User.objects.get(pk=url_str_to_user_pk(number))
         url: str = super().get_reset_password_from_key_url(f"{user.public_id}-{token}")
         return url
@@ -25,3 +67,24 @@ class UserTokenForm(AllauthUserTokenForm):  # type: ignore[misc]
 
     def _get_user(self, uidb36: str) -> User | None:
         return User.objects.filter(public_id=uidb36).first()
+
+
+class SignInForm(LoginForm):  # type: ignore[misc]
+    """Email address or user name, and the password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].label = _("Email address or user name")
+        self.fields["login"].widget.attrs.update({"autocomplete": "username", "autocapitalize": "none"})
+        self.fields["login"].max_length = 254
+        self.fields["remember"].label = _("Stay signed in on this device")
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+
+    def user_credentials(self) -> dict[str, str]:
+        """Return an address or a user name, never both: trying both would hash twice for those who exist."""
+        login = self.cleaned_data["login"]
+        if len(login) > 254 or "\0" in login:
+            raise ValidationError(_MISMATCH)
+        kind = "email" if "@" in login else "username"
+        return {kind: login, "password": self.cleaned_data["password"]}

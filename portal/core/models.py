@@ -63,8 +63,9 @@ class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
         return self.public_id
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save, the address in lower case."""
+        """Save, address and user name in lower case, so that neither stands twice by capitals."""
         self.email = self.email.lower()
+        self.username = self.username.lower() if self.username else None
         super().save(*args, **kwargs)
 
     def get_full_name(self) -> str:

@@ -42,6 +42,7 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry("usage", gettext_lazy("Water use"), "resident:home"),
     Entry("bills", gettext_lazy("Bills"), "resident:bills", Permission.BILLS),
+    Entry("profile", gettext_lazy("Profile"), "resident:profile"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.resident import bills, stream, views
+from portal.resident import bills, profile, stream, views
 
 app_name = "resident"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -17,4 +17,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("bill/<slug:public_id>/", bills.bill, name="bill"),
     path("bill/<slug:public_id>/pdf/", bills.pdf, name="bill-pdf"),
     path("preferences/unit/", views.set_unit, name="unit"),
+    path("profile/", profile.profile, name="profile"),
 ]

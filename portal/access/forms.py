@@ -1,0 +1,84 @@
+"""The form with which somebody makes a sign-in: after proving an account, or as an invited guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.adapter import get_adapter
+from allauth.account.forms import SignupForm
+from allauth.account.internal.flows.signup import complete_signup, prevent_enumeration
+from allauth.core.exceptions import ImmediateHttpResponse
+from django import forms
+from django.contrib.auth.hashers import make_password
+from django.db import IntegrityError, transaction
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from portal.core.models import User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+
+class NewSignInForm(SignupForm):  # type: ignore[misc]
+    """Email address, name, user name (optional), password twice.
+
+    email  given: it is fixed, shown and not asked for (a guest's invitation went there).
+
+    Call `sign_up(request, ...)` when it is valid.
+    """
+
+    field_order = ("email", "name", "username", "password1", "password2")
+    name = forms.CharField(label=_("Your name"), max_length=150, widget=forms.TextInput({"autocomplete": "name"}))
+
+    def __init__(self, *args: Any, email: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = self.fields
+        fields["email"].label = _("Email address")
+        fields["email"].initial = email.lower()
+        fields["email"].disabled = bool(email)
+        if not email:
+            fields["email"].help_text = _("We send a link there. Your sign-in works once you have opened it.")
+        fields["username"].label = _("User name (optional)")
+        fields["username"].help_text = _(
+            "To sign in with a name of your own as well: letters, digits, dots and dashes."
+        )
+        fields["password2"].label = _("The password once more")
+        for field in fields.values():
+            field.widget.attrs.pop("placeholder", None)
+
+    def sign_up(
+        self, request: HttpRequest, *, then: Callable[[User], object], verified: bool = False, target: str = "/"
+    ) -> HttpResponse:
+        """Make the sign-in, do what belongs to it in the same transaction, and lead on.
+
+        then      gets the new user. It is not called when the address has a sign-in already: the page says the same
+                  as ever, and the owner of the address is told by mail.
+        verified  the address is known to be theirs (they opened a link that was sent there): they are signed in at
+                  once and led to `target`; else once they have opened the link that is sent now.
+        """
+        adapter = get_adapter(request)
+        if verified:
+            adapter.stash_verified_email(request, self.cleaned_data["email"])
+        try:
+            with transaction.atomic():
+                user, answer = self.try_save(request)
+                if user is not None:
+                    then(user)
+        except IntegrityError:  # somebody was faster with this address, or with this user name
+            user, answer = None, prevent_enumeration(request, email=self.cleaned_data["email"])
+        if user is None:
+            make_password(self.cleaned_data["password1"])  # the same work as for a new one
+            return answer
+        try:
+            return complete_signup(request, user=user, redirect_url=target)  # type: ignore[no-any-return]
+        except ImmediateHttpResponse as leave:
+            return leave.response  # type: ignore[no-any-return]
+
+    def custom_signup(self, request: HttpRequest, user: User) -> None:
+        """Keep what allauth does not know: the name, and the language of the page."""
+        user.name = self.cleaned_data["name"].strip()
+        user.language = (get_language() or "en")[:2]
+        user.save(update_fields=["name", "language"])
