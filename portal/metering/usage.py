@@ -128,21 +128,25 @@ def usage(
     zone: ZoneInfo | None = None,
     unit: Unit = Unit.GALLON,
     spans: Sequence[Span] | None = None,
+    counters: Sequence[Counter] | None = None,
+    edges: Sequence[datetime] | None = None,
 ) -> UsageSeries:
     """Return the usage of a service point in [start, end), whoever lived there (staff, billing).
 
-    zone   cuts hours, days and months; the utility's when not given.
-    spans  when given, only what lies inside them is looked at: the rest is a gap.
+    zone      cuts hours, days and months; the utility's when not given.
+    spans     when given, only what lies inside them is looked at: the rest is a gap.
+    counters  when given, what these counted alone (`counters_at`).
+    edges     when given, the rows lie between these moments instead: rising, the first `start`, the last `end`.
     raises Refused for an empty or much too long span.
     """
     zone = zone or utility_zone()
-    edges = boundaries(start, end, resolution, zone)
+    edges = boundaries(start, end, resolution, zone) if edges is None else edges
     rows = [_Row() for _ in edges[1:]]
     parts = [
         part
         for span in ([Span(start, end)] if spans is None else spans)
         if (inside := span.intersection(Span(start, end))) is not None
-        for part in _parts(service_point, inside)
+        for part in _parts(counters_at(service_point, inside) if counters is None else counters, inside)
     ]
     for part in parts:
         part.add_to(rows, edges, unit)
@@ -296,21 +300,37 @@ class _Part:
         return as_decimal(counts_to(count, unit=Unit(register.unit), scale=register.scale, to=unit), PLACES[unit])
 
 
-def _parts(service_point: ServicePoint, span: Span) -> Iterator[_Part]:
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter of one meter while that hung at a service point; a compound meter has two.
+
+    registers  its definitions: they differ in nothing but where the dial rolls over.
+    """
+
+    installation: Installation
+    registers: tuple[MeterRegister, ...]
+
+
+def counters_at(service_point: ServicePoint, span: Span) -> list[Counter]:
+    """Return what counted the usage of a service point in a span, in the order in which the meters hung there."""
     installations = (
         Installation.objects.filter(service_point=service_point, start__lt=span.end)
         .filter(Q(end__isnull=True) | Q(end__gt=span.start))
         .select_related("meter")
         .order_by("start")
     )
-    for installation in installations:
+    return [Counter(row, tuple(registers)) for row in installations for registers in _counters(row)]
+
+
+def _parts(counters: Sequence[Counter], span: Span) -> Iterator[_Part]:
+    for counter in counters:
+        installation, registers = counter.installation, counter.registers
         hung = span.intersection(Span(installation.start, installation.end))
-        for registers in _counters(installation):
-            if hung is not None and (points := count_points(registers, installation, hung)):
-                known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
-                if known is not None:
-                    inside = [point.at for point in points if known.start <= point.at <= known.end]
-                    yield _Part(registers[0], _modulus(registers), known, points, max(inside, default=None))
+        if hung is not None and (points := count_points(registers, installation, hung)):
+            known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
+            if known is not None:
+                inside = [point.at for point in points if known.start <= point.at <= known.end]
+                yield _Part(registers[0], _modulus(registers), known, points, max(inside, default=None))
 
 
 def _counters(installation: Installation) -> list[list[MeterRegister]]:
