@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
@@ -17,6 +18,7 @@ from domain.reading import Register
 from domain.units import Unit
 from portal.core.clock import now
 from portal.core.models import User, UtilitySettings
+from portal.core.utility import MAY_CHANGE, SettingsFaults, change_utility
 from portal.customers import services as customers
 from portal.customers.models import Account, AccountAccess, Occupancy, ServicePoint
 from portal.metering import services as metering
@@ -69,11 +71,13 @@ def _at(place: str, step: Any) -> None:
 def _utility(row: Mapping[str, Any]) -> None:
     if unknown := set(row).difference(_UTILITY):
         raise ConfigError([f"utility.{name}: unknown key; expected {', '.join(_UTILITY)}" for name in sorted(unknown)])
-    utility, _ = UtilitySettings.objects.update_or_create(pk=1, defaults=dict(row))
+    if not row:
+        UtilitySettings.objects.get_or_create(pk=1)
+        return
     try:
-        _ = utility.zone_info
-    except (ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"utility.zone = {utility.zone!r}: not a time zone such as America/Chicago") from error
+        change_utility(row, label=_LABEL)
+    except SettingsFaults as error:
+        raise ConfigError([f"utility.{name} = {row.get(name)!r}: {text}" for name, text in error.faults]) from error
 
 
 def _user(row: Mapping[str, Any], made: Counter[str], *, is_staff: bool) -> None:
@@ -88,6 +92,9 @@ def _user(row: Mapping[str, Any], made: Counter[str], *, is_staff: bool) -> None
             email, row.get("password"), name=row.get("name", ""), is_staff=is_staff, date_joined=now()
         )
         made["users"] += 1
+    if is_staff and row.get("may_change_settings"):
+        app, _, codename = MAY_CHANGE.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
     EmailAddress.objects.get_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
 
 

@@ -180,6 +180,46 @@ def end_grace(
 
 
 @transaction.atomic
+def plan_grace(
+    *, reason: str, start: date, end: date | None = None, actor: User | None = None, label: str = ""
+) -> OutageGrace:
+    """Hold late fees from one day to another, inclusive; other graces may hold them at the same time."""
+    made = OutageGrace.objects.create(start=start, end=end, reason=" ".join(reason.split())[:200], started_by=actor)
+    audit("grace.started", actor=actor, label=label, target=made, reason=made.reason)
+    return made
+
+
+@transaction.atomic
+def move_grace(
+    grace: OutageGrace, *, start: date, end: date | None, actor: User | None = None, label: str = ""
+) -> OutageGrace:
+    """Let a grace begin and end on other days, inclusive, or last until somebody ends it (None)."""
+    row = OutageGrace.objects.select_for_update().get(pk=grace.pk)
+    wanted = start, None if end is None else max(end, start)
+    if wanted != (row.start, row.end):
+        detail = {"before": _span(row)}
+        (row.start, row.end), row.ended_by = wanted, None if end is None else actor
+        row.save(update_fields=["start", "end", "ended_by"])
+        audit("grace.moved", actor=actor, label=label, target=row, detail={**detail, "after": _span(row)})
+    return row
+
+
+@transaction.atomic
+def cancel_grace(grace: OutageGrace, *, actor: User | None = None, label: str = "") -> None:
+    """Take back a grace that has not begun; one that has ends today, for nobody is charged for days that were held."""
+    row = OutageGrace.objects.select_for_update().get(pk=grace.pk)
+    if row.start <= today():
+        move_grace(row, start=row.start, end=today(), actor=actor, label=label)
+        return
+    audit("grace.cancelled", actor=actor, label=label, target=row, detail={"was": _span(row)})
+    row.delete()
+
+
+def _span(row: OutageGrace) -> str:
+    return f"{row.start.isoformat()} to {'...' if row.end is None else row.end.isoformat()}"
+
+
+@transaction.atomic
 def returned_payment(
     entry: JournalEntry, *, reason: str, rules: Policies, on: date | None = None, actor: User | None = None
 ) -> tuple[JournalEntry, Charge | None]:

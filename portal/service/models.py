@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from portal.billing.models import Bill, OutageGrace
 from portal.core.public_id import PublicIdModel
+from portal.core.utility import in_language
 from portal.customers.models import Account, ServicePoint
 
 if TYPE_CHECKING:
@@ -78,11 +78,6 @@ class Banner(PublicIdModel):
     def link_at(self, moment: datetime) -> str:
         """Return the link when it may be followed at a moment, or nothing."""
         return self.link if self.link_from is None or self.link_from <= moment else ""
-
-
-def in_language(words: dict[str, str]) -> str:
-    """Return the words of a setting in the language of the page, or else in English."""
-    return words.get((get_language() or "en")[:2]) or words.get("en", "")
 
 
 class ServiceRequest(PublicIdModel):
