@@ -24,12 +24,15 @@ from domain.errors import HeadwaterError
 from portal.core.clock import now
 from portal.core.services import utility_settings
 from portal.notifications.attachments import maker_of
-from portal.notifications.models import Message
+from portal.notifications.models import Category, Channel, Message
+from portal.notifications.notify import settings_link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.core.mail.backends.base import BaseEmailBackend
+
+    from portal.core.models import UtilitySettings
 
 _LOG = logging.getLogger(__name__)
 CLAIM = 20
@@ -77,7 +80,7 @@ def back_off(tries: int) -> timedelta:
 def _claim(moment: datetime, most: int) -> list[Message]:
     with transaction.atomic():
         rows = Message.objects.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
-        due = rows.filter(sent_at__isnull=True, failed_at__isnull=True, next_try_at__lte=moment)
+        due = rows.filter(channel=Channel.EMAIL, sent_at__isnull=True, failed_at__isnull=True, next_try_at__lte=moment)
         claimed = list(due.order_by("next_try_at", "pk")[:most])
         for message in claimed:
             message.tries += 1
@@ -147,6 +150,7 @@ def _built(message: Message, server: BaseEmailBackend) -> EmailMultiAlternatives
             "Message-ID": f"<{message.public_id}@{domain}>",
             "Auto-Submitted": "auto-generated",
             "Content-Language": message.language,
+            **_way_out(message, utility),
         },
         connection=server,
     )
@@ -157,6 +161,12 @@ def _built(message: Message, server: BaseEmailBackend) -> EmailMultiAlternatives
         made = maker.make(reference)
         email.attach(made.name, made.content, made.media_type)
     return email
+
+
+def _way_out(message: Message, utility: UtilitySettings) -> dict[str, str]:
+    """Return the header by which mail programs offer to end such messages: not for bills and sign-in."""
+    link = settings_link(utility) if message.category in (Category.ALERT, Category.SERVICE) else ""
+    return {"List-Unsubscribe": f"<{link}>"} if link else {}
 
 
 def _mark_sent(message: Message, moment: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from django.db import transaction
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
-from portal.core.services import audit
+from portal.core.services import audit, utility_zone
+from portal.notifications.hours import text_time
 from portal.notifications.models import Category, Channel, Message
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from portal.core.models import User
 
 ROWS_A_QUERY = 500
+TEXT_CHARS_MAX = 1600
+"""Twilio takes no longer text."""
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class NewEmail:
     user: int | None = None
     category: Category = Category.ACCOUNT
     attachment: str = ""
+    secret: bool = False
     public_id: str = field(default_factory=new_public_id)
 
 
@@ -75,10 +81,61 @@ def queue_emails(emails: Sequence[NewEmail]) -> None:
             text=email.text,
             html=email.html,
             attachment=email.attachment,
+            secret=email.secret,
             queued_at=moment,
             next_try_at=moment,
         )
         for email in emails
+    ]
+    Message.objects.bulk_create(rows, batch_size=ROWS_A_QUERY, ignore_conflicts=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NewText:
+    """A text message to be queued; see Message for the fields. `to` is a number in E.164.
+
+    at_any_hour  for what the person waits for now; everything else waits for the hours in which texts may be sent.
+    """
+
+    key: str
+    to: str
+    text: str
+    category: Category
+    language: str = "en"
+    account: int | None = None
+    user: int | None = None
+    at_any_hour: bool = False
+    secret: bool = False
+    public_id: str = field(default_factory=new_public_id)
+
+
+def queue_texts(texts: Sequence[NewText]) -> None:
+    """Queue texts in the caller's transaction; those whose key was queued before stay as they are.
+
+    raises  Refused(`number`) for one whose number is not in E.164.
+    """
+    moment = now()
+    allowed_from = text_time(moment, utility_zone())
+    for text in texts:
+        if not _E164.fullmatch(text.to):
+            raise Refused("number", f"{text.key}: a text needs a number such as +14055550123")
+    rows = [
+        Message(
+            public_id=text.public_id,
+            key=text.key,
+            channel=Channel.SMS,
+            category=text.category,
+            account_id=text.account,
+            user_id=text.user,
+            to=text.to,
+            language=text.language,
+            text=text.text[:TEXT_CHARS_MAX],
+            at_any_hour=text.at_any_hour,
+            secret=text.secret,
+            queued_at=moment,
+            next_try_at=moment if text.at_any_hour else allowed_from,
+        )
+        for text in texts
     ]
     Message.objects.bulk_create(rows, batch_size=ROWS_A_QUERY, ignore_conflicts=True)
 
