@@ -45,7 +45,7 @@ def home(request: HttpRequest) -> HttpResponse:
     places = places_of(user)
     if places:
         return redirect("resident:usage", public_id=places[0].public_id)
-    if user.user.is_staff:
+    if user.user.is_staff and not user.read_only:
         return redirect("staff:accounts")
     return render(request, "resident/no_place.html")
 

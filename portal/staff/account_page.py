@@ -346,7 +346,7 @@ def _trail(account: Account, bills: list[Bill], agreements: list[ServiceAgreemen
     about |= Q(
         target_type="billing.adjustment", target_id__in=account.adjustments.values_list("public_id", flat=True)[:50]
     )
-    rows = AuditEntry.objects.filter(about).select_related("actor").order_by("-pk")
+    rows = AuditEntry.objects.filter(about).exclude(action="look.page").select_related("actor").order_by("-pk")
     return Listing(
         _("Who did what"),
         (_("At"), _("Who"), _("What"), _("Of"), _("Reason")),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from domain.units import Unit
+from portal.access.looking import checked_reason
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import audit, utility_zone
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from portal.customers.models import ServicePoint
 
 DAYS_SHOWN = 31
-REASON_CHARS_MIN = 8
-REASON_CHARS_MAX = 200
 
 
 @transaction.atomic
@@ -33,9 +32,7 @@ def look_at_usage(actor: User, service_point: ServicePoint, *, reason: str) -> L
 
     raises  Refused(`reason`) without a reason that somebody could check later.
     """
-    reason = " ".join(reason.split())
-    if not REASON_CHARS_MIN <= len(reason) <= REASON_CHARS_MAX:
-        raise Refused("reason", _("Please write why you need to look, in a few words that can be checked later."))
+    reason = checked_reason(reason)
     if not actor.is_staff:
         raise Refused("not-staff", _("Only staff may look."))
     audit("usage.look", actor=actor, target=service_point, reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.staff import accounts, bills, books, money, rates, runs, vee, views
+from portal.staff import accounts, bills, books, customer_view, money, rates, runs, vee, views
 from portal.staff.foreign import foreign
 from portal.staff.imports import import_template, imports
 from portal.staff.letters import refused
@@ -17,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/<slug:public_id>/delivery/", accounts.delivery, name="account-delivery"),
     path("accounts/<slug:public_id>/final/", accounts.final, name="account-final"),
     path("accounts/<slug:public_id>/next-bill/", accounts.next_bill, name="account-preview"),
+    path("accounts/<slug:public_id>/look/", customer_view.look, name="look-account"),
+    path("look/end/", customer_view.end, name="end-look"),
     path("agreements/<slug:public_id>/", accounts.agreement, name="agreement"),
     path("bills/", bills.bills, name="bills"),
     path("bills/held/", bills.held, name="held"),
