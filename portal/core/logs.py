@@ -6,11 +6,11 @@ import logging
 import re
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
-_TOKEN = re.compile(r"\bhw[tc][_-][\w-]{8,}")
+_TOKEN = re.compile(r"\bhw[tci][_-][\w-]{8,}")
 
 
 class NoPersonalData(logging.Filter):
-    """Replaces email addresses, API tokens and enrolment codes in the finished message and its traceback."""
+    """Replaces email addresses, API tokens and enrolment codes and invitations in the finished message and its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record in place; always keep it."""

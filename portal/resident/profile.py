@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -46,7 +47,15 @@ class Section:
         return reverse(self.view)
 
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "household",
+        gettext_lazy("Household and guests"),
+        gettext_lazy("Who else may see the water use or the bills: invite, change, remove."),
+        "resident:household",
+        Permission.USAGE,
+    ),
+)
 
 
 def sections_for(viewer: Viewer) -> list[Section]:

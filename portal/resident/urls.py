@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.resident import bills, profile, stream, views
+from portal.resident import bills, help_pages, household, invitation, profile, stream, views
 
 app_name = "resident"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -17,5 +17,26 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("bill/<slug:public_id>/", bills.bill, name="bill"),
     path("bill/<slug:public_id>/pdf/", bills.pdf, name="bill-pdf"),
     path("preferences/unit/", views.set_unit, name="unit"),
+    path("help/", help_pages.help_page, name="help"),
+    path("help/security/", help_pages.security, name="help-security"),
+    path("help/privacy/", help_pages.privacy, name="help-privacy"),
+    path("help/accessibility/", help_pages.accessibility, name="help-accessibility"),
     path("profile/", profile.profile, name="profile"),
+    path("profile/household/", household.choose, name="household"),
+    path("profile/household/<slug:public_id>/", household.household, name="household-account"),
+    path("profile/household/<slug:public_id>/invite/", household.invite, name="household-invite"),
+    path("profile/household/<slug:public_id>/leave/", household.leave, name="household-leave"),
+    path("profile/household/<slug:public_id>/guests/<slug:guest>/", household.guest, name="household-guest"),
+    path("profile/household/<slug:public_id>/guests/<slug:guest>/remove/", household.remove, name="household-remove"),
+    path(
+        "profile/household/<slug:public_id>/invitations/<slug:invitation>/again/",
+        household.again,
+        name="household-again",
+    ),
+    path(
+        "profile/household/<slug:public_id>/invitations/<slug:invitation>/take-back/",
+        household.take_back,
+        name="household-take-back",
+    ),
+    path("invitation/<str:token>/", invitation.invitation, name="invitation"),
 ]
