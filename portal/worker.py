@@ -21,7 +21,7 @@ from portal.core.models import DueJob
 from portal.ingest.letters import prune_letters
 from portal.metering.folding import fold_closed_days
 from portal.metering.validation.screening import screen_recent
-from portal.notifications.sending import send_due
+from portal.notifications.sending import send_due, waited_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,13 +126,13 @@ class Worker:
         connection.close()
 
     def _rest(self, seconds: float) -> None:
-        """Wait for the next sweep, or until a task is queued: whoever queued it on a page watches it."""
+        """Wait for the next sweep, until a task is queued, or a code: whoever asked for it on a page waits for it."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._stopping.wait(min(_LOOK_EVERY_S, left)):
                 return
             with contextlib.suppress(DatabaseFault):  # the sweep that follows says so, and opens another connection
-                if tasks_waiting():
+                if tasks_waiting() or waited_for(now()):
                     return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BOOLEANS = {"True": True, "False": False}
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 
@@ -53,6 +55,23 @@ class MailServer:
 
 
 @dataclass(frozen=True, slots=True)
+class TextProvider:
+    """Who carries text messages: a Twilio account, or (account empty) a folder in which each becomes a file.
+
+    base     of its API. sender: our number in E.164, or service: the SID of a messaging service.
+    regions  from whose numbers residents may choose (ISO 3166); the first is meant when no country is typed.
+    """
+
+    folder: Path
+    account: str = ""
+    token: str = ""
+    base: str = ""
+    sender: str = ""
+    service: str = ""
+    regions: tuple[str, ...] = ("US",)
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Everything the portal takes from its environment.
 
@@ -75,6 +94,7 @@ class Environment:
     demo: bool
     behind_tls_proxy: bool
     mail: MailServer
+    texts: TextProvider
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
@@ -114,6 +134,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         demo=demo,
         behind_tls_proxy=_boolean(env, "HEADWATER_BEHIND_TLS_PROXY", faults),
         mail=_mail(env, portal_dir, faults),
+        texts=_texts(env, portal_dir, faults, demo=demo),
     )
     if faults:
         raise ConfigError(faults)
@@ -155,22 +176,71 @@ def _mail(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> MailSe
         host=parts.hostname,
         port=port,
         user=unquote(parts.username or ""),
-        password=unquote(parts.password or "") or _mail_password(env, faults),
+        password=unquote(parts.password or "") or _secret_file(env, "HEADWATER_EMAIL_PASSWORD_FILE", faults),
         implicit_tls=parts.scheme == "smtps",
         starttls=parts.scheme == "smtp+starttls",
         sender=outbox.sender,
     )
 
 
-def _mail_password(env: Mapping[str, str], faults: list[str]) -> str:
-    named = env.get("HEADWATER_EMAIL_PASSWORD_FILE")
+_TEXTS_EXPECTED = (
+    "expected twilio://ACCOUNT_SID@api.twilio.com?from=+14055550100 (or ?service=MESSAGING_SERVICE_SID), or unset it: "
+    "then no texts are offered outside a demo, where every text becomes a file in `outbox`"
+)
+
+
+def _texts(env: Mapping[str, str], portal_dir: Path, faults: list[str], *, demo: bool) -> TextProvider:
+    """Return the SMS provider in HEADWATER_SMS_URL; the token may stand in a file of its own."""
+    regions = tuple(one.strip().upper() for one in env.get("HEADWATER_SMS_REGIONS", "US").split(",") if one.strip())
+    if not regions or any(len(one) != 2 or not one.isalpha() for one in regions):
+        faults.append("HEADWATER_SMS_REGIONS: expected two-letter country codes with commas, such as US,PR")
+        regions = ("US",)
+    folder = TextProvider(portal_dir / "outbox", regions=regions)
+    url = env.get("HEADWATER_SMS_URL", "")
+    if not url:
+        return folder
+    parts = urlsplit(url)
+    # A plus sign is a blank in a query; in a telephone number it is a plus sign.
+    options = parse_qs(parts.query.replace("+", "%2B"))
+    sender, service = options.get("from", [""])[0], options.get("service", [""])[0]
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    known = parts.scheme in ("twilio", "twilio+http") and parts.hostname and parts.username and port != -1
+    if not known or bool(sender) == bool(service) or set(options) - {"from", "service"} or parts.path.strip("/"):
+        # Never the whole address: it may hold the token.
+        faults.append(f"HEADWATER_SMS_URL ({url.split(':', 1)[0]}:...): {_TEXTS_EXPECTED}")
+        return folder
+    if sender and not _E164.fullmatch(sender):
+        faults.append(f"HEADWATER_SMS_URL: from={sender}: expected a number such as +14055550100")
+    clear = parts.scheme == "twilio+http"
+    if clear and not (demo and is_loopback(parts.hostname or "")):
+        faults.append("HEADWATER_SMS_URL: twilio+http:// is clear text: to a loopback address only, and in a demo")
+    token = unquote(parts.password or "") or _secret_file(env, "HEADWATER_SMS_TOKEN_FILE", faults)
+    if not token:
+        faults.append("HEADWATER_SMS_TOKEN_FILE: Twilio needs the account's auth token; name a file that holds it")
+    return TextProvider(
+        folder.folder,
+        account=unquote(parts.username or ""),
+        token=token,
+        base=f"{'http' if clear else 'https'}://{parts.hostname}{f':{port}' if port else ''}",
+        sender=sender,
+        service=service,
+        regions=regions,
+    )
+
+
+def _secret_file(env: Mapping[str, str], name: str, faults: list[str]) -> str:
+    """Return what stands in the file that a setting names, empty when it names none."""
+    named = env.get(name)
     if not named:
         return ""
     try:
         return Path(named).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        faults.append(f"HEADWATER_EMAIL_PASSWORD_FILE={named}: {reason}")
+        faults.append(f"{name}={named}: {reason}")
         return ""
 
 
