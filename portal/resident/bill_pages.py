@@ -14,9 +14,10 @@ from portal.billing.documents import figures
 from portal.billing.documents.lines import in_language
 from portal.billing.models import Bill, BillingAccount
 from portal.billing.preferences import addresses
+from portal.billing.visible import SENT, visible_bills
 from portal.core.services import utility_settings
 from portal.customers.models import Account, Premise
-from portal.customers.permissions import Permission, allowed, allowed_accounts, may, viewer
+from portal.customers.permissions import Permission, allowed_accounts, may, viewer
 from portal.ledger.services import balance_cents
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SHOWN = 24
 SHOWN_MAX = 400
-_SENT = (Bill.State.ISSUED, Bill.State.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,8 @@ class BillsPage:
 
 def billed_accounts(who: User | Viewer) -> QuerySet[Account]:
     """Return the accounts whose bills a person may see now, and that get bills or have got some."""
-    billed = Q(billing__isnull=False) | Q(Exists(Bill.objects.filter(account=OuterRef("pk"), state__in=_SENT)))
+    billed = Q(billing__isnull=False) | Q(Exists(Bill.objects.filter(account=OuterRef("pk"), state__in=SENT)))
     return allowed_accounts(who, Permission.BILLS).filter(billed)
-
-
-def visible_bills(who: User | Viewer) -> QuerySet[Bill]:
-    """Return the bills that a person may see: those that were sent; drafts are nobody's yet."""
-    return Bill.objects.filter(
-        allowed(who, Permission.BILLS, to="account__"), state__in=_SENT, number__isnull=False
-    ).distinct()
 
 
 def bills_page(who: User | Viewer, account: Account, *, everything: bool, today: date) -> BillsPage:

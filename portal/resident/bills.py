@@ -20,10 +20,11 @@ from portal.billing.documents.facts import facts_of
 from portal.billing.documents.pdf import render_pdf
 from portal.billing.documents.words import LANGUAGES, words_of
 from portal.billing.preferences import Delivery, set_delivery
+from portal.billing.visible import visible_bills
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
-from portal.resident.bill_pages import bill_row, billed_accounts, bills_page, visible_bills
+from portal.resident.bill_pages import bill_row, billed_accounts, bills_page
 from portal.resident.costs import cost_card
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from django.test import Client
 
 from portal.billing.models import Bill, BillingAccount
 from portal.billing.preferences import Delivery, set_delivery
+from portal.billing.visible import visible_bills
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, UtilitySettings
 from portal.customers import services as customers
 from portal.customers.models import AccountAccess
-from portal.resident.bill_pages import billed_accounts, visible_bills
+from portal.resident.bill_pages import billed_accounts
 from tests.portal.bills import make_account, make_bill, pay
 from tests.portal.building import person
 
