@@ -175,6 +175,11 @@ class UtilitySettings(models.Model):
 
         return ZoneInfo(self.zone)
 
+    @property
+    def zone_city(self) -> str:
+        """The place after which the zone is named: `Chicago`."""
+        return self.zone.rpartition("/")[2].replace("_", " ")
+
 
 class ChangeCounter(models.Model):
     """One number that grows with every commit that residents can see: one row, id 1. Pages watch it."""

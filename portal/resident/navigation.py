@@ -43,6 +43,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("usage", gettext_lazy("Water use"), "resident:home"),
     Entry("bills", gettext_lazy("Bills"), "resident:bills", Permission.BILLS),
     Entry("profile", gettext_lazy("Profile"), "resident:profile"),
+    Entry("help", gettext_lazy("Help"), "resident:help"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.resident import bills, help_pages, household, invitation, profile, stream, views
+from portal.resident import bills, help_pages, household, invitation, profile, requests, stream, views
 
 app_name = "resident"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -18,6 +18,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("bill/<slug:public_id>/pdf/", bills.pdf, name="bill-pdf"),
     path("preferences/unit/", views.set_unit, name="unit"),
     path("help/", help_pages.help_page, name="help"),
+    path("requests/", requests.requests, name="requests"),
+    path("requests/new/<slug:kind>/", requests.new, name="new-request"),
+    path("requests/<slug:public_id>/", requests.one, name="request"),
+    path("requests/<slug:public_id>/withdraw/", requests.withdraw, name="withdraw-request"),
     path("help/security/", help_pages.security, name="help-security"),
     path("help/privacy/", help_pages.privacy, name="help-privacy"),
     path("help/accessibility/", help_pages.accessibility, name="help-accessibility"),

@@ -1,0 +1,50 @@
+"""Template tags of every page: words of settings in the page's language, faults of forms, the page one is on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django import template
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from portal.core.utility import in_language
+
+if TYPE_CHECKING:
+    from django.forms import BaseForm, BaseFormSet
+    from django.http import HttpRequest
+    from django.template.context import Context
+
+register = template.Library()
+
+
+@register.filter
+def words(texts: object) -> str:
+    """Return the words of a setting, {"en": .., "es": ..}, in the language of the page."""
+    return in_language(texts) if isinstance(texts, dict) else ""
+
+
+@register.filter
+def faults(form: BaseForm | BaseFormSet[BaseForm]) -> list[tuple[str, str]]:
+    """Return (id of the field, what is wrong) of a form or formset, in the order of the page; an empty id: of all."""
+    if hasattr(form, "forms"):
+        return [("", str(text)) for text in form.non_form_errors()] + [one for sub in form.forms for one in faults(sub)]
+    found = [("", str(text)) for text in form.non_field_errors()]
+    for field in form:
+        found += [(field.id_for_label, f"{field.label}: {text}") for text in field.errors]
+    return found
+
+
+@register.simple_tag(takes_context=True)
+def this_page(context: Context) -> str:
+    """Return the address to come back to with another language: the page, or the one whose form was just sent."""
+    request: HttpRequest | None = context.get("request")
+    if request is None:
+        return "/"
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    came_from = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(came_from, allowed_hosts={request.get_host()}):
+        return "/"
+    parts = urlsplit(came_from)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
