@@ -2,8 +2,9 @@
 
 A message is claimed in a transaction of its own (tries + 1, nobody else's for a while), sent outside any transaction,
 and marked as sent. Two workers never hold the same one. Only when a worker dies, or the database goes away, between the
-server's acceptance and the mark, is it sent again later: neither SMTP nor Twilio has a way to ask whether it was. Both
-copies of an email carry the same Message-ID, by which mail programs show them as one; a text may come twice.
+server's acceptance and the mark, may it be sent again: neither SMTP nor Twilio knows a key that makes sending safe to
+repeat. Both copies of an email carry the same Message-ID, by which mail programs show them as one. Of a text the
+provider's report usually comes before the claim ends, and then it is not sent again; without one it may come twice.
 """
 
 from __future__ import annotations
@@ -133,10 +134,12 @@ def _send_one(message: Message, carrier: Carrier, moment: datetime, done: Sent) 
 
 def _mark_sent(message: Message, moment: datetime, provider_id: str) -> None:
     with transaction.atomic():
-        row = Message.objects.filter(pk=message.pk)
-        row.update(sent_at=moment, last_error="", provider_id=provider_id)
+        # It may be marked already: the provider's report can be faster than its answer.
+        Message.objects.filter(pk=message.pk, sent_at__isnull=True).update(
+            sent_at=moment, last_error="", provider_id=provider_id
+        )
         if message.secret:
-            row.update(text="", html="")
+            Message.objects.filter(pk=message.pk).update(text="", html="")
         if message.attachment:
             maker, reference = maker_of(message.attachment)
             maker.sent(reference, moment)

@@ -1,6 +1,7 @@
 """Texts through Twilio's SDK, its published error codes sorted into now, later and never.
 
-Twilio's Messages resource takes no idempotency key: what was accepted and not marked goes out again (see sending.py).
+Twilio's Messages resource takes no idempotency key. The address to which it reports a text's states carries our code,
+so that what it accepted and a dying worker did not mark is known before the worker's claim ends (see received.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]
 from portal.core.services import utility_settings
 from portal.notifications.carriers import CarrierAway, NotTaken
 from portal.notifications.models import StoppedNumber
+from portal.notifications.sms_reasons import WORDS, reason
 
 if TYPE_CHECKING:
     from portal.config.environment import TextProvider
@@ -29,23 +31,6 @@ _NOT_OUR_FAULT_YET = frozenset({20429, 30001, 30022})
 _OURS = frozenset({20003, 20404, 21212, 21603, 21606, 21608, 21659, 21660})
 """Sign-in refused, unknown account, a sender that is not ours, a trial account: the settings are wrong, texts wait."""
 _STOPPED = 21610
-WORDS = {
-    21211: "no such telephone number",
-    21408: "texts to this country are not switched on",
-    21610: "the telephone has asked for no more texts (STOP)",
-    21612: "cannot be reached by text from our number",
-    21614: "not a mobile telephone",
-    21617: "too long for a text",
-    30003: "the telephone is switched off or out of reach",
-    30004: "the carrier or the telephone blocks it",
-    30005: "the carrier does not know the number, or it is out of service",
-    30006: "a landline, or a carrier that takes no texts",
-    30007: "the carrier took it for spam",
-    30008: "the carrier gave no reason",
-    30034: "our number is not registered with the carriers",
-    30410: "the carrier did not answer in time",
-}
-"""Twilio's published error codes in our words; whatever else comes is shown by its number."""
 _quiet = logging.getLogger("portal.twilio")
 _quiet.setLevel(logging.WARNING)  # the SDK logs every request with its address at INFO
 
@@ -72,14 +57,14 @@ class TwilioTexts:
         self._client = Client(provider.account, provider.token, http_client=self._http, environment={"": ""})
 
     def send(self, to: str, text: str, key: str) -> str:
-        """Hand one text to Twilio and return its SID; the key has no place there."""
+        """Hand one text to Twilio and return its SID."""
         named: dict[str, str] = {"to": to, "body": text}
         if self._provider.service:
             named["messaging_service_sid"] = self._provider.service
         else:
             named["from_"] = self._provider.sender
         if site := utility_settings().portal_url:
-            named["status_callback"] = site.rstrip("/") + STATUS_PATH
+            named["status_callback"] = f"{site.rstrip('/')}{STATUS_PATH}?message={key}"
         try:
             return str(self._client.messages.create(**named).sid)
         except TwilioRestException as error:
@@ -93,13 +78,6 @@ class TwilioTexts:
     def close(self) -> None:
         """Let go of the connection."""
         self._http.session.close()
-
-
-def reason(code: int | None) -> str:
-    """Return an error code of Twilio in words, with the number for who wants to look it up."""
-    if code is None:
-        return "Twilio gave no reason"
-    return f"{code} {WORDS.get(code, 'see Twilio’s list of error codes')}"
 
 
 def stop_by_provider(number: str) -> None:

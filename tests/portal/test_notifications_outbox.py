@@ -143,7 +143,9 @@ def test_a_server_that_is_away_costs_no_message_a_try(server: type[Scripted], ca
     messages = [queue_email(_new(f"k{n}")) for n in range(3)]
     server.opened += [ConnectionRefusedError()]
     assert (send_due(messages[-1].queued_at), mail.outbox) == (sending.Sent(), [])
-    assert set(Message.objects.values_list("tries", "last_error")) == {(0, "the mail server is away: ConnectionRefusedError")}
+    assert set(Message.objects.values_list("tries", "last_error")) == {
+        (0, "the mail server is away: ConnectionRefusedError")
+    }
     assert "ana@" not in caplog.text
     assert send_due(messages[-1].queued_at + FIRST_BACK_OFF).sent == 3
 
