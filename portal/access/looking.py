@@ -42,7 +42,7 @@ _DIFFERENT_CHARS_MIN = 5
 PAGE_AGAIN_AFTER = timedelta(minutes=1)
 SEEN_MAX = 100
 
-SHOWN = frozenset({"home", "usage", "bills", "account-bills", "bill", "bill-pdf"})
+SHOWN = frozenset({"home", "usage", "bills", "account-bills", "transactions", "payments", "bill", "bill-pdf"})
 """Names of the residents' addresses that a look shows: those that are about the account. Whatever is not named here is
 the person's own and stays hidden; a page that is added later is hidden until somebody names it."""
 _SILENT = frozenset({"stream"})
