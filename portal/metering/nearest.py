@@ -68,12 +68,46 @@ class _Days:
             )
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The reads on both sides of each probe's moments, in time order, each once; and what else was seen on the way."""
+
+    reads: list[list[KeptRead]]
+    days: _Days
+
+    def look_between(self, spans: Iterable[tuple[int, int, int]]) -> None:
+        """Look at every day of these (register, start_us, end_us), in two queries."""
+        self.days.load(
+            (register, day)
+            for register, start_us, end_us in spans
+            for day in range(start_us // DAY_US, end_us // DAY_US + 1)
+        )
+
+    def counts_between(self, register: int, start_us: int, end_us: int) -> list[int] | None:
+        """Return the raw counts of a register in [start_us, end_us]; None where a day in it was not looked at."""
+        counts: list[int] = []
+        for day in range(start_us // DAY_US, end_us // DAY_US + 1):
+            reads = self.days.reads.get((register, day))
+            if reads is None:
+                return None
+            low = bisect_left(reads, start_us, key=_moment)
+            counts += [read.raw_count for read in reads[low : bisect_right(reads, end_us, key=_moment)]]
+        return counts
+
+
 def nearest_reads(
     probes: Sequence[Probe], *, excluded: Mapping[int, Container[int]] | None = None
 ) -> list[list[KeptRead]]:
     """Return for each probe the reads on both sides of each of its moments, in time order, each once.
 
     excluded  by register the read_us that do not count.
+    """
+    return look_beside(probes, excluded=excluded).reads
+
+
+def look_beside(probes: Sequence[Probe], *, excluded: Mapping[int, Container[int]] | None = None) -> Beside:
+    """Return what `nearest_reads` does, with the days that were looked at.
+
     Of a moment's sides, one is the newest read at or before it and the other the oldest after it. Of several reads at
     one moment the last one counts.
     """
@@ -94,7 +128,7 @@ def nearest_reads(
             else:
                 found[search.probe].add(read)
         searches = list(_moved(further, probes))
-    return [sorted(reads) for reads in found]
+    return Beside([sorted(reads) for reads in found], days)
 
 
 def _beside(reads: list[KeptRead], search: _Search, probe: Probe) -> KeptRead | None:

@@ -19,18 +19,20 @@ from domain.usage import CountPoint, count_at
 from portal.core.clock import now
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
-from portal.metering.nearest import Probe, counted_between, nearest_reads
-from portal.metering.points import Judged, excluded, extra_points
-from portal.metering.reads import from_us, reads_of, to_us
+from portal.metering.nearest import Beside, Probe, counted_between, look_beside
+from portal.metering.points import excluded, extra_points
+from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
-_CLOCK_AHEAD = timedelta(days=1)
-_LONG = timedelta(days=2)
+CLOCK_AHEAD = timedelta(days=1)
+_DAY, _LONG = timedelta(days=1), timedelta(days=2)
 _DAYS_WITHOUT_ROLL_UP = 2  # the days that are not folded yet when a bill is made
+_DAYS_FEW = 7  # to follow the reads of so few is no work, and what is not rolled up would weigh much
+_DAYS_OF_DOUBT = 12  # parts of days at both ends and days without roll-up, each of up to three times the usual use
 _NO_SLACK = timedelta(0)
 
 
@@ -88,21 +90,21 @@ def metered_at(
     slack  how far beyond its first or last read a counter is taken to have stood still: no time at all on a chart.
     The number of queries does not grow with the service points.
     """
-    hung = [_Hung(row, _inside(row, edges[row.service_point_id])) for row in _installations(edges)]
+    hung = [Hung(row, _inside(row, edges[row.service_point_id])) for row in _installations(edges)]
     hung = [one for one in hung if one.moments]
-    counters = _counters({one.row.meter_id for one in hung})
+    counters = counters_of({one.row.meter_id for one in hung})
     jobs = [(one, counter) for one in hung for counter in counters.get(one.row.meter_id, ())]
-    points = _points(jobs)
+    points = points_beside(jobs)
     result: dict[int, list[MeteredPart]] = {point: [] for point in edges}
     for (one, counter), chosen in zip(jobs, points, strict=True):
-        row, register, modulus = one.row, counter[0], _modulus(counter)
+        row, register, modulus = one.row, counter[0], roll_over(counter)
         counts = tuple(_counts(one.moments, chosen, modulus, slack))
         part = MeteredPart(row.service_point_id, row.pk, register, one.moments[0], one.moments[-1], counts, modulus)
         result[row.service_point_id].append(part)
     return result
 
 
-class _Hung(NamedTuple):
+class Hung(NamedTuple):
     """An installation, and the moments of its time there at which counts are wanted."""
 
     row: Installation
@@ -124,7 +126,7 @@ def _inside(row: Installation, edges: Sequence[datetime]) -> tuple[datetime, ...
     return tuple(sorted({start, end, *(edge for edge in edges if start < edge < end)}))
 
 
-def _counters(meters: set[int]) -> dict[int, list[list[MeterRegister]]]:
+def counters_of(meters: Iterable[int]) -> dict[int, list[list[MeterRegister]]]:
     """Return the claimed counters of meters, each as its definitions (they differ in the roll-over alone)."""
     found: dict[int, dict[tuple[str, str, int], list[MeterRegister]]] = defaultdict(dict)
     rows = MeterRegister.objects.filter(meter__in=meters, in_usage=True, claimed=True)
@@ -133,17 +135,18 @@ def _counters(meters: set[int]) -> dict[int, list[list[MeterRegister]]]:
     return {meter: list(counters.values()) for meter, counters in found.items()}
 
 
-def _modulus(registers: Sequence[MeterRegister]) -> int | None:
+def roll_over(registers: Sequence[MeterRegister]) -> int | None:
+    """Return where a counter rolls over: the least of its definitions that were ever read, else of all."""
     read = [register for register in registers if hasattr(register, "state")] or registers
     return min((register.modulus for register in read if register.modulus is not None), default=None)
 
 
-_Job = tuple[_Hung, list[MeterRegister]]
+Job = tuple[Hung, list[MeterRegister]]
 
 
-def _points(jobs: Sequence[_Job]) -> list[list[CountPoint]]:
-    """Return the points next to each job's moments, unrolled."""
-    latest_us = to_us(now() + _CLOCK_AHEAD)
+def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[list[CountPoint]]:
+    """Return the points next to each job's moments, unrolled; the zone cuts roll-ups, the utility's when not given."""
+    latest_us = to_us(now() + CLOCK_AHEAD)
     probes, owners = [], []
     for number, (one, counter) in enumerate(jobs):
         low_us = to_us(one.row.start)
@@ -154,7 +157,8 @@ def _points(jobs: Sequence[_Job]) -> list[list[CountPoint]]:
     raw: list[list[CountPoint]] = [[] for _ in jobs]
     registers = {probe.register for probe in probes}
     judged, extra = excluded(registers), extra_points(registers)
-    for number, probe, reads in zip(owners, probes, nearest_reads(probes, excluded=judged), strict=True):
+    beside = look_beside(probes, excluded=judged)
+    for number, probe, reads in zip(owners, probes, beside.reads, strict=True):
         verdicts = judged[probe.register]
         raw[number] += [
             CountPoint(from_us(read.read_us), read.raw_count, verdicts.quality(read.read_us, ReadQuality(read.quality)))
@@ -169,17 +173,17 @@ def _points(jobs: Sequence[_Job]) -> list[list[CountPoint]]:
     for points, (one, counter) in zip(raw, jobs, strict=True):
         points.sort(key=lambda point: point.at)
         if one.row.register_id in {register.pk for register in counter}:
-            points[:0] = _written_down(one.row, points)
+            points[:0] = written_down(one.row, points)
             points.sort(key=lambda point: point.at)
-    zone = utility_zone()
-    likely = _likely(jobs, raw, zone, judged)
+    likely = _likely(jobs, raw, beside, zone)
     return [
-        _unrolled(points, _modulus(counter), steps)
+        _unrolled(points, roll_over(counter), steps)
         for points, (_, counter), steps in zip(raw, jobs, likely, strict=True)
     ]
 
 
-def _written_down(row: Installation, points: Sequence[CountPoint]) -> list[CountPoint]:
+def written_down(row: Installation, points: Sequence[CountPoint]) -> list[CountPoint]:
+    """Return the counts that were written down when a meter was hung up and taken off, where no read is."""
     taken = {point.at for point in points}
     found = []
     if row.first_count is not None and row.start not in taken:
@@ -189,49 +193,79 @@ def _written_down(row: Installation, points: Sequence[CountPoint]) -> list[Count
     return found
 
 
-def _between(points: Sequence[CountPoint], zone: ZoneInfo) -> Iterable[tuple[CountPoint, CountPoint, date, date]]:
-    """Yield neighbouring points that lie far apart, with the first and the last calendar day wholly between them."""
-    for left, right in pairwise(points):
-        if right.at - left.at >= _LONG:
-            first = left.at.astimezone(zone).date() + timedelta(days=1)
-            yield left, right, first, right.at.astimezone(zone).date() - timedelta(days=1)
+class _Gap(NamedTuple):
+    """Two neighbouring points of a job, between which there may be reads that were not taken along."""
+
+    job: int
+    register: int
+    left: datetime
+    right: datetime
+
+    def whole_days(self, zone: ZoneInfo) -> tuple[date, date]:
+        """Return the first and the last calendar day wholly between them; the first may be the later one."""
+        return self.left.astimezone(zone).date() + _DAY, self.right.astimezone(zone).date() - _DAY
 
 
-_Gap = tuple["datetime", "datetime"]
+_Likely = dict[tuple["datetime", "datetime"], int]
 
 
 def _likely(
-    jobs: Sequence[_Job], raw: Sequence[Sequence[CountPoint]], zone: ZoneInfo, judged: Mapping[int, Judged]
-) -> list[dict[_Gap, int]]:
-    """Return what the roll-ups say that counters counted between points far apart, for those that roll over.
+    jobs: Sequence[Job],
+    raw: Sequence[Sequence[CountPoint]],
+    beside: Beside,
+    zone: ZoneInfo | None,
+) -> list[_Likely]:
+    """Return what counters that roll over counted between neighbouring points, as the reads between them say.
 
-    Step by step a dial never turns half round; from one month's end to the next it might. Where the roll-ups do not
-    know most of the days, the reads themselves are followed.
+    Step by step a dial never turns half round; from one edge to the next it might. Of days that were looked at the
+    reads are at hand. From one month's end to the next the roll-ups know it; where they do not know most of the days,
+    or the dial is a small one, the reads themselves are followed.
     """
-    wanted = {
-        (number, register.pk): [gap for gap in _between(points, zone) if gap[2] <= gap[3]]
-        for number, (points, (_, counter)) in enumerate(zip(raw, jobs, strict=True))
-        if _modulus(counter) is not None
-        for register in counter
-    }
-    known = counted_between({(register, *gap[2:]) for (_, register), gaps in wanted.items() for gap in gaps})
-    result: list[dict[_Gap, int]] = [{} for _ in jobs]
-    for (number, register), gaps in wanted.items():
-        for left, right, first, last in gaps:
-            counts, days = known.get((register, first, last), (0, 0))
-            if (last - first).days + 1 - days > _DAYS_WITHOUT_ROLL_UP:
-                counts = _followed(register, left, right, _modulus(jobs[number][1]), judged[register])
-            result[number][left.at, right.at] = result[number].get((left.at, right.at), 0) + counts
+    result: list[_Likely] = [defaultdict(int) for _ in jobs]
+    far = []
+    for number, (points, (_, counter)) in enumerate(zip(raw, jobs, strict=True)):
+        modulus = roll_over(counter)
+        for left, right in pairwise(points) if modulus is not None else ():
+            for register in counter:
+                counts = beside.counts_between(register.pk, to_us(left.at), to_us(right.at))
+                if counts is None:
+                    far.append(_Gap(number, register.pk, left.at, right.at))
+                else:
+                    result[number][left.at, right.at] += _stepwise(counts, modulus)
+    if far:
+        _add_far(result, far, jobs, beside, zone or utility_zone())
     return result
 
 
-def _followed(register: int, left: CountPoint, right: CountPoint, modulus: int | None, judged: Judged) -> int:
-    reads = reads_of(register, to_us(left.at), to_us(right.at))
-    counts = [read.raw_count for read in reads if read.quality != ReadQuality.MISSING and read.read_us not in judged]
+def _add_far(result: list[_Likely], far: Sequence[_Gap], jobs: Sequence[Job], beside: Beside, zone: ZoneInfo) -> None:
+    days = {gap: gap.whole_days(zone) for gap in far if gap.right - gap.left >= _LONG}
+    known = counted_between({(gap.register, *span) for gap, span in days.items() if span[0] <= span[1]})
+    followed = []
+    for gap in far:
+        modulus = roll_over(jobs[gap.job][1])
+        first, last = days.get(gap, (None, None))
+        counts, rolled_up = known.get((gap.register, first, last), (0, 0)) if first and last else (0, 0)
+        missing = (last - first).days + 1 - rolled_up if first and last else 0
+        if rolled_up < _DAYS_FEW or missing > _DAYS_WITHOUT_ROLL_UP or _turns_fast(counts, rolled_up, modulus):
+            followed.append(gap)
+        else:
+            result[gap.job][gap.left, gap.right] += counts
+    beside.look_between((gap.register, to_us(gap.left), to_us(gap.right)) for gap in followed)
+    for gap in followed:
+        passed = beside.counts_between(gap.register, to_us(gap.left), to_us(gap.right)) or ()
+        result[gap.job][gap.left, gap.right] += _stepwise(passed, roll_over(jobs[gap.job][1]))
+
+
+def _turns_fast(counts: int, days: int, modulus: int | None) -> bool:
+    """Whether a few days without roll-up might be half a turn of the dial: then what is likely says too little."""
+    return modulus is not None and abs(counts) * _DAYS_OF_DOUBT * 2 > modulus * days
+
+
+def _stepwise(counts: Sequence[int], modulus: int | None) -> int:
     return sum(rollover_difference(a % (modulus or a + 1), b, modulus) for a, b in pairwise(counts))
 
 
-def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: Mapping[_Gap, int]) -> list[CountPoint]:
+def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: _Likely) -> list[CountPoint]:
     """Return the points unrolled; between those far apart, by as many turns as come nearest to what is likely."""
     if modulus is None or not points:
         return list(points)

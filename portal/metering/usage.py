@@ -7,11 +7,11 @@ so rows of any resolution also sum exactly after rounding, and a chart, its tabl
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q
 
@@ -22,9 +22,10 @@ from portal.core.clock import now
 from portal.core.services import utility_zone
 from portal.customers.services import Span, visible_spans
 from portal.metering.calendar import Resolution, boundaries
-from portal.metering.models import Installation, MeterRegister
+from portal.metering.models import Installation
 from portal.metering.points import added_to, points_of
 from portal.metering.reads import to_us
+from portal.metering.spans import CLOCK_AHEAD, Hung, counters_of, points_beside, roll_over, written_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from portal.core.models import User
     from portal.customers.models import ServicePoint
     from portal.customers.permissions import Viewer
+    from portal.metering.models import MeterRegister
 
 PLACES = {
     Unit.LITRE: 3,
@@ -45,8 +47,9 @@ PLACES = {
 }
 """Decimals of a volume in each unit: finer than any register counts."""
 
-
-_CLOCK_AHEAD = timedelta(days=1)
+_EDGES_MANY = 400
+"""Edges by which it is quicker to follow all reads of a window than to look up those beside each edge."""
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class UsageRow:
     volume        in the series' unit; None where nothing is known: a gap, never a zero.
     counts        exact, in the series' counts_unit and counts_scale; None in a gap, or when registers are mixed.
     interpolated  a boundary lies between two reads, so the volume was split by time.
+    shared        and there is no read inside: all of the volume is a share of a longer time.
+    partial       several meters were added up, and of one of them nothing is known here.
     """
 
     start: datetime
@@ -64,6 +69,8 @@ class UsageRow:
     counts: int | None
     quality: ReadQuality
     interpolated: bool
+    shared: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +147,46 @@ def usage(
     raises Refused for an empty or much too long span.
     """
     zone = zone or utility_zone()
-    edges = boundaries(start, end, resolution, zone) if edges is None else edges
-    rows = [_Row() for _ in edges[1:]]
-    parts = [
-        part
-        for span in ([Span(start, end)] if spans is None else spans)
-        if (inside := span.intersection(Span(start, end))) is not None
-        for part in _parts(counters_at(service_point, inside) if counters is None else counters, inside)
-    ]
+    cut = Cut(tuple(boundaries(start, end, resolution, zone) if edges is None else edges), resolution)
+    return usages(service_point, [cut], zone=zone, unit=unit, spans=spans, counters=counters)[0]
+
+
+class Cut(NamedTuple):
+    """The moments (rising, aware, at least two) between which the rows of one series lie, and how they are called."""
+
+    edges: tuple[datetime, ...]
+    resolution: Resolution
+
+
+def usages(
+    service_point: ServicePoint,
+    cuts: Sequence[Cut],
+    *,
+    zone: ZoneInfo | None = None,
+    unit: Unit = Unit.GALLON,
+    spans: Sequence[Span] | None = None,
+    counters: Sequence[Counter] | None = None,
+) -> list[UsageSeries]:
+    """Return several series of one service point, each as `usage` gives it; what they rest on is looked up once.
+
+    The number of queries does not grow with the cuts, nor with how long ago they are or how far they reach.
+    """
+    zone = zone or utility_zone()
+    parts: list[list[_Part]] = [[] for _ in cuts]
+    if counters is None:
+        counters = counters_at(service_point, Span(min(c.edges[0] for c in cuts), max(c.edges[-1] for c in cuts)))
+    for number, part in _parts(counters, cuts, spans, zone):
+        parts[number].append(part)
+    return [_series(cut, of_cut, unit, str(zone)) for cut, of_cut in zip(cuts, parts, strict=True)]
+
+
+def _series(cut: Cut, parts: Sequence[_Part], unit: Unit, zone: str) -> UsageSeries:
+    edges, rows = cut.edges, [_Row() for _ in cut.edges[1:]]
     for part in parts:
         part.add_to(rows, edges, unit)
     kinds = {(part.register.unit, part.register.scale) for part in parts}
     counts_unit, counts_scale = kinds.pop() if len(kinds) == 1 else (None, None)
-    known = sorted((part for part in parts), key=lambda part: part.window.start)
+    known = sorted(parts, key=lambda part: part.window.start)
     return UsageSeries(
         rows=tuple(
             row.finished(a, b, exact=counts_unit is not None)
@@ -160,8 +194,8 @@ def usage(
         ),
         start=edges[0],
         end=edges[-1],
-        resolution=resolution,
-        zone=str(zone),
+        resolution=cut.resolution,
+        zone=zone,
         unit=unit,
         counts_unit=None if counts_unit is None else Unit(counts_unit),
         counts_scale=counts_scale,
@@ -189,13 +223,13 @@ def viewer_usage(
 def count_points(registers: Sequence[MeterRegister], installation: Installation, window: Span) -> list[CountPoint]:
     """Return the unrolled points of a counter that say what happened in a window of one installation.
 
-    registers  its definitions, see `_counters`.
+    registers  its definitions, see `spans.counters_of`.
     The reads around the window belong to it too, as far as the meter was installed then: they give the counts at the
     window's ends. So do the dial readings that were written down when the meter was hung up and taken off. Reads from
     later than now (a collector's clock ran ahead) are kept, but no usage is stretched to them.
     The office's own reads are among them, and the reads that it excluded are not (`points`).
     """
-    low_us, high_us = to_us(installation.start), to_us(now() + _CLOCK_AHEAD)
+    low_us, high_us = to_us(installation.start), to_us(now() + CLOCK_AHEAD)
     if installation.end is not None:
         high_us = min(high_us, to_us(installation.end))
     start_us, end_us = to_us(window.start), min(to_us(window.end), high_us)
@@ -206,22 +240,8 @@ def count_points(registers: Sequence[MeterRegister], installation: Installation,
         for point in points_of(register.pk, start_us, end_us, added[register.pk], low_us=low_us, high_us=high_us)
     ]
     if installation.register_id in {register.pk for register in registers}:
-        points = [*_written_down(installation, points), *points]
-    return unrolled(points, _modulus(registers))
-
-
-def _modulus(registers: Sequence[MeterRegister]) -> int | None:
-    """Return where a counter rolls over: the least of its definitions that were ever read, else of all."""
-    read = [register for register in registers if hasattr(register, "state")] or registers
-    return min((register.modulus for register in read if register.modulus is not None), default=None)
-
-
-def _written_down(installation: Installation, points: Sequence[CountPoint]) -> Iterator[CountPoint]:
-    taken = {point.at for point in points}
-    if installation.first_count is not None and installation.start not in taken:
-        yield CountPoint(installation.start, installation.first_count)
-    if installation.last_count is not None and installation.end is not None and installation.end not in taken:
-        yield CountPoint(installation.end, installation.last_count)
+        points = [*written_down(installation, points), *points]
+    return unrolled(points, roll_over(registers))
 
 
 @dataclass
@@ -232,18 +252,21 @@ class _Row:
     counts: int = 0
     quality: ReadQuality = ReadQuality.MEASURED
     interpolated: bool = False
+    read_inside: bool = False
 
-    def add(self, volume: Decimal, counts: int, quality: ReadQuality, *, interpolated: bool) -> None:
+    def add(self, volume: Decimal, counts: int, quality: ReadQuality, *, interpolated: bool, read_inside: bool) -> None:
         self.volume = volume if self.volume is None else self.volume + volume
         self.counts += counts
         self.quality = worse(self.quality, quality)
         self.interpolated = self.interpolated or interpolated
+        self.read_inside = self.read_inside or read_inside
 
     def finished(self, start: datetime, end: datetime, *, exact: bool) -> UsageRow:
         if self.volume is None:
             return UsageRow(start, end, None, None, ReadQuality.MISSING, interpolated=False)
         counts = self.counts if exact else None
-        return UsageRow(start, end, self.volume, counts, self.quality, self.interpolated)
+        shared = self.interpolated and not self.read_inside
+        return UsageRow(start, end, self.volume, counts, self.quality, self.interpolated, shared)
 
 
 @dataclass(frozen=True)
@@ -264,12 +287,21 @@ class _Part:
         for index in range(first, len(rows)):
             if moment >= self.window.end:
                 return
-            moment = min(edges[index + 1], self.window.end)
+            before, moment = moment, min(edges[index + 1], self.window.end)
             high = count_at(self.points, moment)
             if low is not None and high is not None:
-                volume = self._reading(high[0], unit) - self._reading(low[0], unit)
-                rows[index].add(volume, high[0] - low[0], worse(low[1], high[1]), interpolated=low[2] or high[2])
+                rows[index].add(
+                    self._reading(high[0], unit) - self._reading(low[0], unit),
+                    high[0] - low[0],
+                    worse(low[1], high[1]),
+                    interpolated=low[2] or high[2],
+                    read_inside=self._read_between(before - _SECOND, moment),
+                )
             low = high
+
+    def _read_between(self, start: datetime, end: datetime) -> bool:
+        place = bisect_left(self.points, start, key=_at)
+        return place < len(self.points) and self.points[place].at <= end
 
     def dial_at(self, moment: datetime | None) -> DialReading:
         """Return what the dial showed at a moment of the window; None is its end."""
@@ -319,28 +351,57 @@ def counters_at(service_point: ServicePoint, span: Span) -> list[Counter]:
         .select_related("meter")
         .order_by("start")
     )
-    return [Counter(row, tuple(registers)) for row in installations for registers in _counters(row)]
+    rows = list(installations)
+    of_meters = counters_of({row.meter_id for row in rows}) if rows else {}
+    return [Counter(row, tuple(registers)) for row in rows for registers in of_meters.get(row.meter_id, ())]
 
 
-def _parts(counters: Sequence[Counter], span: Span) -> Iterator[_Part]:
+def _at(point: CountPoint) -> datetime:
+    return point.at
+
+
+def _parts(
+    counters: Sequence[Counter], cuts: Sequence[Cut], spans: Sequence[Span] | None, zone: ZoneInfo
+) -> Iterator[tuple[int, _Part]]:
+    """Yield (index of the cut, part) for each counter in each span of each cut."""
+    whole = [Span(cut.edges[0], cut.edges[-1]) for cut in cuts]
+    asked = [
+        (number, inside)
+        for number, span in enumerate(whole)
+        for seen in ([span] if spans is None else spans)
+        if (inside := seen.intersection(span)) is not None
+    ]
+    jobs, windows = [], []
     for counter in counters:
-        installation, registers = counter.installation, counter.registers
-        hung = span.intersection(Span(installation.start, installation.end))
-        if hung is not None and (points := count_points(registers, installation, hung)):
-            known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
+        if found := _asked_of(counter.installation, cuts, asked):
+            jobs.append((found[0], [*counter.registers]))
+            windows.append(found[1])
+    for (_, registers), of_counter, points in zip(jobs, windows, _points(jobs, zone), strict=True):
+        for number, window in of_counter:
+            known = window.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
             if known is not None:
-                inside = [point.at for point in points if known.start <= point.at <= known.end]
-                yield _Part(registers[0], _modulus(registers), known, points, max(inside, default=None))
+                newest = points[bisect_right(points, known.end, key=_at) - 1].at
+                as_of = newest if newest >= known.start else None
+                yield number, _Part(registers[0], roll_over(registers), known, points, as_of)
 
 
-def _counters(installation: Installation) -> list[list[MeterRegister]]:
-    """Return the claimed counters of a meter, each as its definitions.
+_Window = tuple[int, Span]
 
-    Definitions that differ in nothing but the roll-over are of one counter: the office seldom knows how many digits a
-    meter transmits. Taken apart, the count at installation would belong to one and the reads to another.
-    """
-    counters: dict[tuple[str, str, int], list[MeterRegister]] = {}
-    registers = MeterRegister.objects.filter(meter=installation.meter, in_usage=True, claimed=True)
-    for register in registers.select_related("meter", "state").order_by("pk"):
-        counters.setdefault((register.register_id, register.unit, register.scale), []).append(register)
-    return list(counters.values())
+
+def _asked_of(
+    row: Installation, cuts: Sequence[Cut], asked: Sequence[_Window]
+) -> tuple[Hung, tuple[_Window, ...]] | None:
+    """Return the moments at which an installation's counts are wanted, and for which windows of which cuts."""
+    hung = Span(row.start, row.end)
+    windows = tuple((number, inside) for number, span in asked if (inside := hung.intersection(span)) is not None)
+    moments = {moment for _, window in windows for moment in (window.start, window.end)}
+    for number, window in windows:
+        moments.update(edge for edge in cuts[number].edges if window.start < edge < window.end)
+    return (Hung(row, tuple(sorted(moments))), windows) if windows else None
+
+
+def _points(jobs: Sequence[tuple[Hung, list[MeterRegister]]], zone: ZoneInfo) -> list[list[CountPoint]]:
+    """Return the points beside each job's moments; all of the points between them where the moments are many."""
+    if sum(len(one.moments) for one, _ in jobs) <= _EDGES_MANY:
+        return points_beside(jobs, zone) if jobs else []
+    return [count_points(counter, one.row, Span(one.moments[0], one.moments[-1])) for one, counter in jobs]
