@@ -59,6 +59,7 @@ GROUPS: tuple[Group, ...] = (
             Entry("accounts", gettext_lazy("Accounts"), "staff:accounts"),
             Entry("places", gettext_lazy("Places")),
             Entry("leaks", gettext_lazy("Leaks")),
+            Entry("requests", gettext_lazy("Service requests"), "staff:requests"),
             Entry("imports", gettext_lazy("Imports"), "staff:imports"),
         ),
     ),
@@ -98,6 +99,13 @@ GROUPS: tuple[Group, ...] = (
             Entry("refused", gettext_lazy("Refused")),
             Entry("foreign", gettext_lazy("Foreign meters")),
             Entry("commands", gettext_lazy("Commands")),
+        ),
+    ),
+    Group(
+        pgettext_lazy("group of staff pages", "Portal"),
+        (
+            Entry("banners", gettext_lazy("Banners"), "staff:banners"),
+            Entry("settings", gettext_lazy("Settings"), "staff:settings"),
         ),
     ),
     Group(

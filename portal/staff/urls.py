@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.staff import accounts, bills, books, customer_view, money, rates, runs, vee, views
+from portal.staff import (
+    accounts,
+    banners,
+    bills,
+    books,
+    customer_view,
+    money,
+    rates,
+    requests,
+    runs,
+    settings,
+    vee,
+    views,
+)
 from portal.staff.foreign import foreign
 from portal.staff.imports import import_template, imports
 from portal.staff.letters import refused
@@ -47,6 +60,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("journal/<slug:public_id>/", books.entry, name="entry"),
     path("aging/", books.ages, name="aging"),
     path("places/<slug:public_id>/usage/", views.look, name="look"),
+    path("requests/", requests.requests, name="requests"),
+    path("requests/<slug:public_id>/", requests.one, name="request"),
+    path("banners/", banners.banners, name="banners"),
+    path("banners/new/", banners.new, name="new-banner"),
+    path("banners/<slug:public_id>/", banners.banner, name="banner"),
+    path("banners/<slug:public_id>/end/", banners.end, name="end-banner"),
+    path("settings/", settings.settings, name="settings"),
+    path("settings/<slug:group>/", settings.settings, name="settings-group"),
     path("imports/", imports, name="imports"),
     path("imports/<slug:kind>.csv", import_template, name="import-template"),
     path("refused/", refused, name="refused"),
