@@ -20,7 +20,6 @@ from portal.fleet.models import Collector, CollectorCommand
 from portal.metering.models import (
     GoneBatches,
     Installation,
-    LeakCase,
     MeterEvent,
     MeterRegister,
     RegisterState,
@@ -28,12 +27,12 @@ from portal.metering.models import (
     StreamHead,
 )
 from portal.staff.listing import Cell, Listing, count, page_of, when
+from portal.staff.people_list import people
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from django.db.models import QuerySet
 
 QUIET_AFTER = timedelta(hours=1)
 """A collector that sent nothing for so long is shown as quiet."""
@@ -260,41 +259,6 @@ def _command_state(row: CollectorCommand, moment: datetime) -> Cell:
     return Cell(_("expired"), "bad") if row.expires_at <= moment else Cell(_("waiting"), "warn")
 
 
-def leaks(search: str, page: int) -> Listing:
-    """List leak cases: the open ones first, the newest first among them."""
-    found = LeakCase.objects.select_related("meter", "installation__service_point__premise")
-    if search:
-        found = found.filter(
-            Q(meter__meter_id__icontains=search) | Q(installation__service_point__premise__address__icontains=search)
-        )
-    rows, more = page_of(_open_first(found), page)
-    return Listing(
-        _("Leaks"),
-        (_("Place"), _("Meter"), _("Rule"), _("Opened"), _("Cleared")),
-        tuple(
-            (
-                Cell(row.installation.service_point.premise.address)
-                if row.installation
-                else Cell(_("not installed"), "warn"),
-                Cell(row.meter.meter_id, "code"),
-                Cell(row.rule, "code"),
-                when(row.opened_at),
-                when(row.cleared_at) if row.cleared_at else Cell(_("open"), "bad"),
-            )
-            for row in rows
-        ),
-        _("No leak has been reported."),
-        page,
-        more,
-    )
-
-
-def _open_first(cases: QuerySet[LeakCase]) -> QuerySet[LeakCase]:
-    from django.db.models import F
-
-    return cases.order_by(F("cleared_at").desc(nulls_first=True), "-opened_at")
-
-
 def events(search: str, page: int) -> Listing:
     """List what collectors reported, newest first."""
     found = MeterEvent.objects.select_related("collector", "meter").order_by("-pk")
@@ -352,12 +316,12 @@ def audit_entries(search: str, page: int) -> Listing:
 
 
 LISTS: dict[str, Callable[[str, int], Listing]] = {
+    "people": people,
     "collectors": collectors,
     "meters": meters,
     "places": places,
     "batches": batches,
     "commands": commands,
-    "leaks": leaks,
     "events": events,
     "audit": audit_entries,
 }

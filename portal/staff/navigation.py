@@ -57,8 +57,9 @@ GROUPS: tuple[Group, ...] = (
         pgettext_lazy("group of staff pages", "Customers"),
         (
             Entry("accounts", gettext_lazy("Accounts"), "staff:accounts"),
+            Entry("people", gettext_lazy("People")),
             Entry("places", gettext_lazy("Places")),
-            Entry("leaks", gettext_lazy("Leaks")),
+            Entry("leaks", gettext_lazy("Leaks"), "staff:leaks"),
             Entry("requests", gettext_lazy("Service requests"), "staff:requests"),
             Entry("imports", gettext_lazy("Imports"), "staff:imports"),
         ),

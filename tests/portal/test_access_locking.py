@@ -1,0 +1,152 @@
+"""Staff lock, unlock and help a sign-in: with a reason, told to the person, never their own, never a password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import Permission as DjangoPermission
+from django.core import mail
+from django.test import Client
+
+from portal.core.models import AuditEntry, User
+from portal.core.tokens import check_token, make_token
+from portal.notifications.models import Message
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+pytestmark = pytest.mark.django_db
+REASON = "reported a stolen telephone"
+
+
+def person(email: str = "ana@example.org", **fields: object) -> User:
+    user = User.objects.create_user(email, **fields)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    return user
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(person("sam@example.org", is_staff=True))
+    return client
+
+
+def signed_in(user: User) -> Client:
+    """A browser in which somebody has signed in, its session listed as the sign-in form does."""
+    client = Client()
+    client.force_login(user)
+    UserSession.objects.create(user=user, ip="192.0.2.1", session_key=client.session.session_key, user_agent="test")
+    return client
+
+
+def act(client: Client, who: User, action: str, reason: str = REASON, **more: str) -> HttpResponse:
+    path = f"/staff/people/{who.public_id}/"
+    return client.post(path, {"action": action, "reason": reason, **more})  # type: ignore[return-value]
+
+
+def trusted(client: Client) -> None:
+    """Give the signed-in staff member the permission to change users."""
+    user = User.objects.get(pk=client.session["_auth_user_id"])
+    user.user_permissions.add(DjangoPermission.objects.get(codename="change_user"))
+
+
+def test_a_lock_ends_sessions_and_tokens_and_an_unlock_brings_no_session_back(staff: Client) -> None:
+    ana = person()
+    theirs = signed_in(ana)
+    token, _ = make_token(ana)
+    assert theirs.get("/profile/").status_code == 200
+    assert act(staff, ana, "lock").status_code == 302
+    assert theirs.get("/profile/").status_code == 302
+    assert check_token(token, scope="usage:read") is None
+    assert not UserSession.objects.filter(user=ana).exists()
+    entry = AuditEntry.objects.get(action="person.lock")
+    assert (entry.reason, entry.target_id) == (REASON, ana.public_id)
+    assert act(staff, ana, "lock").status_code == 422
+    assert act(staff, ana, "unlock").status_code == 302
+    assert theirs.get("/profile/").status_code == 302
+    assert check_token(token, scope="usage:read") is not None
+    told = Message.objects.filter(user=ana).order_by("pk").values_list("subject", "category")
+    assert [(subject.rpartition(": ")[2], category) for subject, category in told] == [
+        ("Your sign-in was locked", "account"),
+        ("Your sign-in works again", "account"),
+    ]
+    assert REASON not in "".join(Message.objects.values_list("text", flat=True))
+
+
+@pytest.mark.parametrize("action", ["lock", "unlock", "second-factor"])
+def test_each_needs_a_reason(staff: Client, action: str) -> None:
+    trusted(staff)
+    ana = person(is_active=action != "unlock")
+    refused = act(staff, ana, action, reason="because", identity="yes")
+    assert refused.status_code == 422
+    assert 'aria-invalid="true"' in refused.content.decode()
+    assert not AuditEntry.objects.filter(action__startswith="person.").exists()
+    ana.refresh_from_db()
+    assert ana.is_active == (action != "unlock")
+
+
+@pytest.mark.parametrize("action", ["lock", "reset", "second-factor"])
+def test_nobody_does_it_to_themselves_to_staff_or_to_a_superuser(staff: Client, action: str) -> None:
+    own = User.objects.get(email="sam@example.org")
+    colleague = person("kim@example.org", is_staff=True)
+    chief = person("chief@example.org", is_staff=True, is_superuser=True)
+    more = {"identity": "yes"}
+    for who in (own, colleague, chief):
+        assert act(staff, who, action, **more).status_code == 422
+    trusted(staff)
+    for who in (own, chief):
+        assert act(staff, who, action, **more).status_code == 422
+    assert not AuditEntry.objects.filter(action__startswith="person.").exists()
+    assert mail.outbox == []
+    if action == "lock":
+        assert act(staff, colleague, action).status_code == 302
+
+
+def test_a_second_factor_is_removed_with_permission_and_a_checked_identity(staff: Client) -> None:
+    ana = person()
+    theirs = signed_in(ana)
+    Authenticator.objects.create(user=ana, type="totp", data={"secret": "s"})
+    assert "Remove the second step" not in staff.get(f"/staff/people/{ana.public_id}/").content.decode()
+    assert act(staff, ana, "second-factor", identity="yes").status_code == 422
+    trusted(staff)
+    assert "Remove the second step" in staff.get(f"/staff/people/{ana.public_id}/").content.decode()
+    assert act(staff, ana, "second-factor").status_code == 422
+    assert Authenticator.objects.exists()
+    assert act(staff, ana, "second-factor", identity="yes").status_code == 302
+    assert not Authenticator.objects.exists()
+    assert theirs.get("/profile/").status_code == 302
+    assert Message.objects.filter(user=ana, category="account").count() == 1
+    assert act(staff, ana, "second-factor", identity="yes").status_code == 422
+
+
+def test_a_link_to_a_new_password_goes_to_the_confirmed_address_alone(staff: Client) -> None:
+    ana, ben = person(), User.objects.create_user("ben@example.org")
+    sent = act(staff, ana, "reset", reason="")
+    assert sent.status_code == 302
+    (message,) = mail.outbox
+    assert message.to == ["ana@example.org"]
+    assert "/accounts/password/reset/key/" in message.body
+    # The link is for the person alone.
+    page = staff.get(f"/staff/people/{ana.public_id}/").content.decode()
+    assert "/reset/key/" not in page
+    assert AuditEntry.objects.filter(action="person.password.reset-link").count() == 1
+    assert act(staff, ben, "reset").status_code == 422
+    assert len(mail.outbox) == 1
+
+
+def test_only_staff_see_people_and_find_them_by_what_they_say(staff: Client) -> None:
+    ana = person(username="ana.r", name="Ana Rivera")
+    person("ben@example.org")
+    theirs = Client()
+    theirs.force_login(ana)
+    assert theirs.get("/staff/people/").status_code == 403
+    assert act(theirs, ana, "lock").status_code == 403
+    for text in ("ana@", "ANA.R", "rivera", "ana rivera"):
+        page = staff.get("/staff/people/", {"q": text}).content.decode()
+        assert ("ana@example.org" in page, "ben@example.org" in page) == (True, False)
+    assert staff.post(f"/staff/people/{ana.public_id}/", {"action": "set-password"}).status_code == 400
