@@ -32,6 +32,24 @@ DISPUTE = {
     "es": "Escriba o llame antes de la fecha de vencimiento: no se corta el servicio mientras se disputa una factura.",
 }
 
+OFFICE = {
+    "contact_phone": "405-555-0100",
+    "contact_email": "help@headwater.example",
+    "emergency_phone": "405-555-0199",
+    "postal_address": "1 Demonstration Street\nNorman, OK 73069",
+    "office_hours": [{"en": "8 a.m. to 5 p.m., Monday to Friday", "es": "De lunes a viernes, de 8 a. m. a 5 p. m."}],
+    "contacts": [
+        {
+            "label": {"en": "Payments by telephone", "es": "Pagos por teléfono"},
+            "phone": "405-555-0120",
+            "note": {"en": "Nobody answers in a demonstration", "es": "En una demostración no contesta nadie"},
+        }
+    ],
+    "programme_url": "https://headwater.example/metering",
+    "programme_title": {"en": "New meters for the city", "es": "Medidores nuevos para la ciudad"},
+}
+"""What a demonstration says of its office: numbers and addresses that are reserved for examples."""
+
 
 def collector_id(number: int) -> str:
     """Return the id of the demo's n-th collector, counting from 1."""
@@ -98,10 +116,16 @@ def portal_load(street: dict[str, Any], *, portal_url: str = "") -> dict[str, An
             "portal_url": portal_url,
             "ways_to_pay": WAYS_TO_PAY,
             "dispute": DISPUTE,
+            **OFFICE,
         },
         "staff": [
             {"email": STAFF_EMAIL, "name": "Billing desk", "password": DEMO_PASSWORD},
-            {"email": SECOND_STAFF_EMAIL, "name": "Billing supervisor", "password": DEMO_PASSWORD},
+            {
+                "email": SECOND_STAFF_EMAIL,
+                "name": "Billing supervisor",
+                "password": DEMO_PASSWORD,
+                "may_change_settings": True,
+            },
         ],
         "residents": [
             {"email": resident_email(n), "name": f"Resident {n}", "password": DEMO_PASSWORD}

@@ -18,6 +18,20 @@ SEED = 20260617
 PASSWORD = "clear-water-7-springs"
 STEP = timedelta(minutes=15)
 DAYS = 45
+_OFFICE = {
+    "emergency_phone": "405-555-0199",
+    "postal_address": "12 Reservoir Road\nCedar Valley, OK 73000",
+    "office_hours": [{"en": "8 a.m. to 5 p.m., Monday to Friday", "es": "De lunes a viernes, de 8 a. m. a 5 p. m."}],
+    "contacts": [
+        {
+            "label": {"en": "Payments by telephone", "es": "Pagos por teléfono"},
+            "phone": "405-555-0120",
+            "hours": {"en": "At any hour", "es": "A toda hora"},
+        }
+    ],
+    "programme_url": "https://cedarvalley.example/meters",
+    "programme_title": {"en": "New meters for the valley", "es": "Medidores nuevos para el valle"},
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -47,6 +61,7 @@ def load() -> None:
             "zone": "America/Chicago",
             "contact_phone": "405-555-0100",
             "contact_email": "help@cedarvalley.example",
+            **_OFFICE,
         },
     )
     moment = now().replace(second=0, microsecond=0)
@@ -65,6 +80,15 @@ def load() -> None:
             reads = [(moment - timedelta(minutes=5 * house), random_.randrange(100_000, 900_000))]
             _home(f"{name.lower()}{house}@example.org", f"{house} {name} Street", meter, start, reads)
     User.objects.filter(pk=_user("staff@example.org").pk).update(is_staff=True, name="Sam Staff")
+    _home(
+        "help-hana@example.org",
+        "21 Spring Lane",
+        "CVW-10000021",
+        start,
+        _reads(random.Random(SEED + 21), start, moment),
+    )
+    chief = User.objects.filter(pk=_user("help-chief@example.org").pk)
+    chief.update(is_staff=True, is_superuser=True, name="Cora Chief")
     _unclaimed(moment)
     open_leak("CVW-10000002")
 
