@@ -151,7 +151,7 @@ def belongs_to(invitation: Invitation, user: User) -> bool:
     """Tell whether an invitation went to this person: to their address, or to another that they have confirmed."""
     if user.email == invitation.email:
         return True
-    return EmailAddress.objects.filter(user=user, email__iexact=invitation.email, verified=True).exists()
+    return bool(EmailAddress.objects.filter(user=user, email__iexact=invitation.email, verified=True).exists())
 
 
 def confirm_address(user: User) -> None:

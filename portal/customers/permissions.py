@@ -99,3 +99,12 @@ def allowed_accounts(who: User | Viewer, permission: Permission) -> QuerySet[Acc
 def may(who: User | Viewer, permission: Permission, account: Account) -> bool:
     """Tell whether a person may do something with an account now."""
     return allowed_accounts(who, permission).filter(pk=account.pk).exists()
+
+
+def permissions_of(who: User | Viewer) -> frozenset[Permission]:
+    """Return what a person may do with at least one account: what is worth a place in their navigation."""
+    seen = viewer(who)
+    if seen.account is not None:
+        return frozenset(Permission)
+    levels = AccountAccess.objects.filter(user=seen.user, ended_at__isnull=True).values_list("level", flat=True)
+    return frozenset().union(*(ALLOWED[Level(level)] for level in set(levels)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.db.models import QuerySet
+    from django_stubs_ext import WithAnnotations
 
     from portal.customers.models import Account
+
+    class _Cents(TypedDict):
+        cents: int
+        held_cents: int
+
+    _Entry = WithAnnotations[JournalEntry, _Cents]
 
 PAID = ("payment", "deposit")
 """Kinds of entries by which a customer's money comes in."""
@@ -44,6 +51,19 @@ class Transaction:
         return getattr(self.entry, "reversed_by", None)
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One entry by which an account's money came in, and how much."""
+
+    entry: JournalEntry
+    cents: int
+
+    @property
+    def reversed_by(self) -> JournalEntry | None:
+        """The entry that took it back, as after a returned check."""
+        return getattr(self.entry, "reversed_by", None)
+
+
 def transactions(account: Account, *, first: int = 0, most: int) -> list[Transaction]:
     """Return an account's entries, the newest first, from the entry at place `first` on."""
     rows = _entries(account).order_by("-date", "-pk")
@@ -63,12 +83,22 @@ def all_transactions(account: Account) -> Iterator[Transaction]:
         yield Transaction(row, row.cents, row.held_cents, owed)
 
 
-def payments(account: Account) -> QuerySet[JournalEntry]:
-    """Return the entries by which money came in, the newest first; `cents` and `held_cents` are of this account."""
+def payments(account: Account, *, first: int = 0, most: int) -> list[Receipt]:
+    """Return what was paid on an account, the newest first, from the payment at place `first` on."""
+    return [Receipt(row, row.held_cents - row.cents) for row in _payments(account)[first : first + most]]
+
+
+def all_payments(account: Account) -> Iterator[Receipt]:
+    """Yield all of an account's payments, the newest first."""
+    for row in _payments(account).iterator(_AT_ONCE):
+        yield Receipt(row, row.held_cents - row.cents)
+
+
+def _payments(account: Account) -> QuerySet[_Entry]:
     return _entries(account).filter(kind__in=PAID).order_by("-date", "-pk")
 
 
-def _entries(account: Account) -> QuerySet[JournalEntry]:
+def _entries(account: Account) -> QuerySet[_Entry]:
     legs = Q(postings__account=account)
     owed = Sum("postings__amount_cents", filter=legs & Q(postings__ledger_account__code=chart.RECEIVABLES))
     held = Sum("postings__amount_cents", filter=legs & Q(postings__ledger_account__code=chart.DEPOSITS))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
 
     from portal.customers.models import Account
-    from portal.ledger.history import Transaction
+    from portal.ledger.history import Receipt, Transaction
     from portal.ledger.models import JournalEntry
 
 ROWS_A_PAGE = 25
@@ -87,8 +87,8 @@ def payments(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show every payment of an account, the newest first."""
     account, number = _account_of(request, public_id), _page_number(request)
     first = (number - 1) * ROWS_A_PAGE
-    found = list(history.payments(account)[first : first + ROWS_A_PAGE + 1])
-    rows = [_payment(entry) for entry in found[:ROWS_A_PAGE]]
+    found = history.payments(account, first=first, most=ROWS_A_PAGE + 1)
+    rows = [_payment(receipt) for receipt in found[:ROWS_A_PAGE]]
     return _page(request, account, "payments", rows, number, more=len(found) > ROWS_A_PAGE)
 
 
@@ -144,9 +144,8 @@ def _page(
 def _rows(found: Sequence[Transaction]) -> list[Row]:
     keys = [entry.pk for row in found for entry in (row.entry, row.entry.reverses) if entry is not None]
     sent = Bill.objects.filter(entry__in=keys, number__isnull=False)
-    bills = {
-        entry: (public_id, number) for entry, public_id, number in sent.values_list("entry", "public_id", "number")
-    }
+    found_bills = sent.values_list("entry", "public_id", "number")
+    bills = {entry: (public_id, number or "") for entry, public_id, number in found_bills if entry is not None}
     return [_row(row, bills) for row in found]
 
 
@@ -208,19 +207,13 @@ def _reference(entry: JournalEntry) -> str:
     return text if len(text) <= _REFERENCE_SHOWN else f"…{text[-_REFERENCE_SHOWN:]}"
 
 
-def _payment(entry: JournalEntry) -> Payment:
-    paid = _paid_cents(entry)
-    back = getattr(entry, "reversed_by", None)
+def _payment(receipt: Receipt) -> Payment:
+    entry, back = receipt.entry, receipt.reversed_by
     if back is not None:
         note = _("Taken back on %(day)s.") % {"day": short_day(back.date)}
     else:
         note = _("Held as a deposit.") if entry.kind == "deposit" else ""
-    return Payment(short_day(entry.date), _method(entry), _reference(entry), money(paid), note)
-
-
-def _paid_cents(entry: JournalEntry) -> int:
-    cents: int = entry.held_cents - entry.cents  # type: ignore[attr-defined]  # annotated by history.payments
-    return cents
+    return Payment(short_day(entry.date), _method(entry), _reference(entry), money(receipt.cents), note)
 
 
 def _transaction_pieces(account: Account) -> Iterator[bytes]:
@@ -238,14 +231,14 @@ def _transaction_cells(row: Transaction, words: Row) -> tuple[object, ...]:
 
 def _payment_pieces(account: Account) -> Iterator[bytes]:
     yield csv_rows([(_("Date"), _("Way"), _("Reference"), _("Amount in dollars"), _("Note"))])
-    rows = history.payments(account).iterator(_CSV_ROWS)
+    rows = history.all_payments(account)
     while found := list(islice(rows, _CSV_ROWS)):
-        yield csv_rows([_payment_cells(entry) for entry in found])
+        yield csv_rows([_payment_cells(receipt) for receipt in found])
 
 
-def _payment_cells(entry: JournalEntry) -> tuple[object, ...]:
-    words, dollars = _payment(entry), _dollars(_paid_cents(entry))
-    return entry.date.isoformat(), words.method, safe_text(words.reference), dollars, words.note
+def _payment_cells(receipt: Receipt) -> tuple[object, ...]:
+    words, day = _payment(receipt), receipt.entry.date.isoformat()
+    return day, words.method, safe_text(words.reference), _dollars(receipt.cents), words.note
 
 
 def _dollars(cents: int) -> str:

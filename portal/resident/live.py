@@ -23,6 +23,7 @@ from domain.reading import EventKind
 from portal.core.clock import now
 from portal.core.services import CHANGES_CHANNEL, current_change
 from portal.customers.models import Occupancy
+from portal.customers.permissions import Permission, levels_with
 from portal.metering.models import Installation, MeterEvent
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _living_at(service_points: set[int]) -> set[tuple[int, int]]:
         Q(end__isnull=True) | Q(end__gt=moment),
         service_point__in=service_points,
         start__lte=moment,
+        account__access__level__in=levels_with(Permission.USAGE),
         account__access__ended_at__isnull=True,
         account__access__user__is_active=True,
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
-from portal.customers.permissions import Permission, Viewer, allowed_accounts
+from portal.customers.permissions import Permission, Viewer, permissions_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -42,6 +42,7 @@ class Entry:
 ENTRIES: tuple[Entry, ...] = (
     Entry("usage", gettext_lazy("Water use"), "resident:home"),
     Entry("bills", gettext_lazy("Bills"), "resident:bills", Permission.BILLS),
+    Entry("alerts", gettext_lazy("Alerts"), "resident:alerts", Permission.ALERTS),
     Entry("profile", gettext_lazy("Profile"), "resident:profile"),
     Entry("help", gettext_lazy("Help"), "resident:help"),
 )
@@ -49,5 +50,6 @@ ENTRIES: tuple[Entry, ...] = (
 
 def entries_for(viewer: Viewer) -> list[Entry]:
     """Return the tabs of a person, none when there is nothing to choose from."""
-    entries = [one for one in ENTRIES if one.needs is None or allowed_accounts(viewer, one.needs).exists()]
+    may = permissions_of(viewer)
+    entries = [one for one in ENTRIES if one.needs is None or one.needs in may]
     return entries if len(entries) > 1 else []

@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from portal.access.viewing import viewer_of
-from portal.customers.permissions import Permission, Viewer, allowed_accounts
+from portal.customers.permissions import Permission, Viewer, permissions_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -49,18 +49,56 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section(
+        "notifications",
+        gettext_lazy("My Notifications"),
+        gettext_lazy("Leak alerts, your own limits, vacation, bills and reminders: what you are told, and how."),
+        "resident:notifications",
+        Permission.ALERTS,
+    ),
+    Section(
+        "security",
+        gettext_lazy("Signing in and security"),
+        gettext_lazy("Email address, password, authenticator app, passkeys."),
+        "resident:security",
+    ),
+    Section(
+        "accounts",
+        gettext_lazy("Your accounts"),
+        gettext_lazy("Link one more with its most recent bill, or let one go."),
+        "resident:accounts",
+    ),
+    Section(
+        "sign-ins",
+        gettext_lazy("Where you are signed in"),
+        gettext_lazy("Your devices, past sign-ins, and signing out everywhere."),
+        "resident:sign-ins",
+    ),
+    Section(
         "household",
         gettext_lazy("Household and guests"),
         gettext_lazy("Who else may see the water use or the bills: invite, change, remove."),
         "resident:household",
         Permission.USAGE,
     ),
+    Section(
+        "messages",
+        gettext_lazy("Your messages"),
+        gettext_lazy("Everything that we sent to you, and whether it arrived."),
+        "resident:messages",
+    ),
+    Section(
+        "phone",
+        gettext_lazy("Text messages"),
+        gettext_lazy("The mobile number that gets alerts and reminders."),
+        "resident:phone",
+    ),
 )
 
 
 def sections_for(viewer: Viewer) -> list[Section]:
     """Return the sections of a person, in their order."""
-    return [one for one in SECTIONS if one.needs is None or allowed_accounts(viewer, one.needs).exists()]
+    may = permissions_of(viewer)
+    return [one for one in SECTIONS if one.needs is None or one.needs in may]
 
 
 @require_GET

@@ -14,7 +14,7 @@ from portal.core.errors import Refused
 from portal.core.services import current_change, utility_zone
 from portal.customers.models import ServicePoint
 from portal.customers.permissions import Viewer, viewer
-from portal.customers.services import Span, visible_service_points, visible_spans
+from portal.customers.services import Span, visible_places, visible_service_points, visible_spans
 from portal.metering.models import Installation
 from portal.metering.usage import UsageSeries, usage
 from portal.resident.dial import Dial, dials
@@ -115,8 +115,9 @@ def prefer_unit(user: User, text: str) -> Unit:
 def places_of(user: User | Viewer) -> list[ServicePoint]:
     """Return the service points that a person may look at, those where they live now first."""
     moment = now()
+    spans = visible_places(user)
     points = list(visible_service_points(user))
-    return sorted(points, key=lambda point: not any(_holds(span, moment) for span in visible_spans(user, point)))
+    return sorted(points, key=lambda point: not any(_holds(span, moment) for span in spans.get(point.pk, ())))
 
 
 def usage_page(user: User | Viewer, service_point: ServicePoint, *, by: By, day: date | None) -> UsagePage:
