@@ -10,3 +10,11 @@ class NotificationsConfig(AppConfig):
 
     name = "portal.notifications"
     label = "notifications"
+
+    def ready(self) -> None:
+        """Listen for addresses that their owners confirm."""
+        from allauth.account.signals import email_confirmed
+
+        from portal.notifications.bounces import clear_when_confirmed
+
+        email_confirmed.connect(clear_when_confirmed, dispatch_uid="portal.notifications.bounces")

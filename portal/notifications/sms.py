@@ -10,7 +10,7 @@ from django.conf import settings
 
 from portal.notifications.carriers import NotTaken
 from portal.notifications.models import Message
-from portal.notifications.phones import is_stopped
+from portal.notifications.phones import is_stopped, number_text
 
 STOP_ANSWER = "text-stopped:"
 """How the key of the one message begins that may go to a number that said STOP: the confirmation of it."""
@@ -60,6 +60,11 @@ def text_service() -> TextService:
 def texts_offered() -> bool:
     """Tell whether residents may ask for texts: a provider is set up, or this is a demonstration."""
     return bool(settings.SMS.account or settings.DEMO)
+
+
+def our_number() -> str:
+    """Return the number that our texts come from, as people write it; empty when the provider chooses among several."""
+    return number_text(settings.SMS.sender) if settings.SMS.sender else ""
 
 
 class TextCarrier:
