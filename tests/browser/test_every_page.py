@@ -1,8 +1,13 @@
-"""Every page, on a phone and on a desk: no accessibility fault, nothing to scroll sideways, light on the wire."""
+"""Every page, on a phone and on a desk, in both languages: no accessibility fault, nothing to scroll sideways, light.
+
+With HEADWATER_PICTURES=FOLDER each page and state is also kept there as a picture: docs/images/pages is made like this.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +124,14 @@ def _faults(page: Page, *, sizes: tuple[tuple[int, int], ...] = (pages.PHONE, pa
     return found
 
 
+def _keep_pictures(page: Page, name: str) -> None:
+    if folder := os.environ.get("HEADWATER_PICTURES"):
+        for width, height in (pages.PHONE, pages.DESK):
+            page.set_viewport_size({"width": width, "height": height})
+            file = Path(folder) / f"{name}-{width}.jpg"
+            page.screenshot(path=file, full_page=True, type="jpeg", quality=60)
+
+
 def _look_at(page: Page, look: Look) -> None:
     if "{own}" in look.path:
         page.goto(page.url.partition("?")[0] + look.path.partition("{own}/")[2])
@@ -132,6 +145,7 @@ def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look)
     first = page.url
     _look_at(page, look)
     assert _faults(page) == []
+    _keep_pictures(page, look.name)
     # The same in Spanish, whose words are longer.
     page.context.add_cookies([{"name": "django_language", "value": "es", "url": visit.portal.url}])
     page.set_viewport_size({"width": pages.PHONE[0], "height": pages.PHONE[1]})
