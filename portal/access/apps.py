@@ -10,3 +10,7 @@ class AccessConfig(AppConfig):
 
     name = "portal.access"
     label = "access"
+
+    def ready(self) -> None:
+        """Connect what follows from sign-ins."""
+        from portal.access import receivers  # noqa: F401  # importing connects

@@ -1,4 +1,4 @@
-"""The form with which somebody makes a sign-in: after proving an account, or as an invited guest."""
+"""The forms with which somebody proves an account, and makes a sign-in: after that, or as an invited guest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,51 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
+from portal.access.registration import prove
+from portal.core.errors import Refused
 from portal.core.models import User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse
+
+    from portal.customers.models import Account
+
+
+class ProofForm(forms.Form):
+    """What a most recent bill says: a number, and its amount or its date."""
+
+    number = forms.CharField(
+        label=_("Account number or bill number"),
+        help_text=_("Both stand at the top of your bill. Dashes, blanks and leading zeros do not matter."),
+        max_length=40,
+        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}),
+    )
+    amount = forms.CharField(
+        label=_("Amount due on your most recent bill"),
+        help_text=_("For example 61.25. What you paid last is right as well."),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput({"autocomplete": "off", "inputmode": "decimal"}),
+    )
+    date = forms.CharField(
+        label=_("Or the date of that bill"),
+        help_text=_("As it stands on the bill, or like this: 06/17/2026. The amount or the date is enough."),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
+
+    def prove(self, network: str) -> Account | None:
+        """Return the account that is proved; None when it is not, with the reason among the form's errors."""
+        typed = self.cleaned_data
+        try:
+            return prove(typed["number"], amount=typed["amount"], date=typed["date"], network=network)
+        except Refused as refusal:
+            field = refusal.code if refusal.code in self.fields else "amount" if refusal.code == "one" else None
+            self.add_error(field, str(refusal))
+            return None
 
 
 class NewSignInForm(SignupForm):  # type: ignore[misc]

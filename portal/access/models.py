@@ -53,13 +53,14 @@ class PendingClaim(models.Model):
 
 
 class SignIn(models.Model):
-    """One sign-in, or one that was refused for a person who exists; shown to that person.
+    """One sign-in, or one that was refused; shown to its person.
 
-    method   `password`, `passkey`, `code`: how they proved who they are; device: browser and system in a few words.
+    user     None for a refused name that nobody has: writing it down makes both refusals the same work.
+    method   `password`, `passkey`, `code`, `link`: how they proved who they are; device: browser and system in words.
     network  the address shortened to its network (/24, /48): enough to recognise, too little to follow.
     """
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sign_ins")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="sign_ins")
     at = models.DateTimeField()
     succeeded = models.BooleanField()
     method = models.CharField(max_length=16, blank=True)

@@ -11,8 +11,10 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm
 from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
 from allauth.account.utils import url_str_to_user_pk
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
@@ -49,6 +51,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "too_many_login_attempts": _("Too many tries to sign in. Wait five minutes, then try again."),
         "username_taken": _("This user name is taken. Choose another one, or none."),
     }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Lead to the registration, which asks for a bill; there is no other way to make a sign-in by oneself."""
+        match = request.resolver_match
+        if match is not None and match.url_name == "account_signup":
+            raise ImmediateHttpResponse(redirect("resident:register"))
+        return True
 
     def populate_username(self, request: HttpRequest, user: User) -> None:
         """Leave the user name empty when none was chosen; allauth would make one up."""

@@ -10,6 +10,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
+from tests.portal.bills import make_account, make_bill
 from tests.portal.building import person
 
 pytestmark = pytest.mark.django_db
@@ -48,8 +49,10 @@ def test_a_password_is_reset_by_a_link_that_names_nobodys_row() -> None:
 
 def test_an_address_is_confirmed_by_a_random_key() -> None:
     client = Client()
-    fields = {"email": "new@example.org", "password1": "clear-water-9", "password2": "clear-water-9"}
-    client.post("/accounts/signup/", fields)
+    bill = make_bill(make_account("1234567"))
+    client.post("/register/", {"number": bill.number, "date": str(bill.bill_date)})
+    fields = {"email": "new@example.org", "name": "Ana", "password1": "clear-water-9", "password2": "clear-water-9"}
+    client.post("/register/sign-in/", fields)
     path = link("/accounts/confirm-email/")
     assert re.fullmatch(r"/accounts/confirm-email/[a-z0-9]{64}/", path)
     assert client.post(path).status_code == 302
