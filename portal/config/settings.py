@@ -145,8 +145,15 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 
-# Attempts are counted in the cache; by default a few hundred other keys would push them out.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
+# Attempts are counted in the cache: in the database, so that more serve processes do not give more attempts; by default
+# a few hundred other keys would push them out. The table is made by a migration of portal.config.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "headwater_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 
 ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_PRESERVE_USERNAME_CASING = False
@@ -212,6 +219,8 @@ SECURE_HSTS_SECONDS = 0 if DEMO else 31_536_000
 X_FRAME_OPTIONS = "DENY"
 if ENVIRONMENT.behind_tls_proxy:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    # Attempts are counted by the address that the proxy saw, not by the proxy's own: it must set X-Forwarded-For.
+    ALLAUTH_TRUSTED_PROXY_COUNT = 1
 
 # Without a mail server every message becomes a file in the outbox; with one the certificate is always checked.
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if ENVIRONMENT.mail.host else 'filebased'}.EmailBackend"

@@ -22,3 +22,5 @@ urlpatterns = [
     path("staff/", include("portal.staff.urls")),
     path("", include("portal.resident.urls")),
 ]
+
+handler500 = "portal.core.security.server_error"

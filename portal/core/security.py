@@ -1,11 +1,15 @@
-"""Content-Security-Policy for every answer: own files only, nothing inline."""
+"""Content-Security-Policy for every answer: own files only, nothing inline; and a busy database is no fault of ours."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,3 +55,29 @@ class ContentSecurityPolicyMiddleware:
 def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
     response.headers.setdefault("Content-Security-Policy", POLICY)
     return response
+
+
+RETRY_AFTER_S = 60
+_SQLITE_WAITS = ("locked", "busy", "unable to open", "disk i/o")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for an error that nobody caught: 503 while the database is busy or away, 500 for a fault of ours.
+
+    A sign-in writes (session, attempts, history): while another program holds the database it cannot. Trying again in
+    a minute helps then, and the answer says so.
+    """
+    if _database_waits(sys.exc_info()[1]):
+        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return HttpResponse(render_to_string("500.html"), status=500)
+
+
+def _database_waits(error: BaseException | None) -> bool:
+    """Tell whether an error is of a database that will answer again, and not of what it was asked."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    if type(error.__cause__).__module__.startswith("psycopg"):
+        return True
+    return any(word in str(error).lower() for word in _SQLITE_WAITS)
