@@ -40,6 +40,8 @@ def amount(value: Fraction | int | str, places: int | None = None) -> str:
     Without, it is exact when three decimals can say it; the shares that proration makes are rounded to two.
     """
     exact = Fraction(value)
+    if places is None and exact.denominator == 1:
+        return f"{exact.numerator:,}".replace("-", MINUS)  # most are whole: a chart and its table have dozens
     if places is None and (exact * 1000).denominator != 1:
         places = 2
     number = _decimal(exact)
