@@ -1,0 +1,222 @@
+"""Help and trust in the browser: banners by date, a request and its answer, the language, no script, no mouse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tests.browser import pages
+from tests.browser.conftest import START_S
+from tests.browser.homes import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Visit
+
+HANA, CHIEF = "help-hana@example.org", "help-chief@example.org"
+TODAY = datetime.fromtimestamp(START_S, UTC).date()
+
+
+def faults(page: Page) -> list[str]:
+    """Return what is wrong with a page on a phone and on a desk; it is left as wide as a phone."""
+    found = []
+    for width, height in (pages.DESK, pages.PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
+        if (excess := pages.sideways_scroll_px(page)) > 0:
+            found.append(f"{width} px: scrolls sideways by {excess} px")
+    return found
+
+
+def test_a_request_is_made_answered_and_seen(visit: Visit) -> None:
+    """A faulty form first; then the request, the office's answer, and what the resident reads of it."""
+    page = visit.open("/help/", as_=HANA, size=pages.PHONE)
+    page.click("#to-requests")
+    assert faults(page) == []
+    page.click("#ask-move")
+    page.check("#direction-out")
+    page.fill("#wished-on", (TODAY - timedelta(days=3)).isoformat())
+    page.evaluate("() => document.querySelector('#request-form').noValidate = true")
+    page.click("#send-request")
+    assert page.evaluate("() => document.activeElement.id") == "error-summary"
+    assert page.title().startswith("Error: ")
+    assert faults(page) == []
+    page.click("#error-summary a")
+    assert page.evaluate("() => document.activeElement.id") == "wished-on"
+    page.fill("#wished-on", (TODAY + timedelta(days=9)).isoformat())
+    page.click("#send-request")
+    number = page.inner_text("#request-number")
+    assert page.get_attribute("#request-state", "data-state") == "received"
+    assert faults(page) == []
+    desk = visit.open("/staff/requests/?kind=move", as_="staff@example.org", size=pages.PHONE)
+    assert faults(desk) == []
+    desk.click("#staff-table tbody tr:last-child a")
+    desk.click("#take")
+    desk.fill("#note", "We read the meter on that day.")
+    assert faults(desk) == []
+    desk.click("#done")
+    page.reload()
+    assert page.get_attribute("#request-state", "data-state") == "done"
+    assert "We read the meter on that day." in page.inner_text("#steps")
+    page.goto(visit.portal.url + "/requests/")
+    assert number in page.inner_html("#requests")
+
+
+def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
+    """Planned for later it is not there; moved to now it stands above every page; ended it is gone."""
+    desk = visit.open("/staff/banners/new/", as_=CHIEF, size=pages.PHONE)
+    stranger = visit.open("/help/", size=pages.PHONE)
+    desk.select_option("#id_kind", "outage")
+    desk.click("#save-banner")
+    assert desk.locator("#error-summary a").count() == 1
+    assert faults(desk) == []
+    desk.fill("#id_title_en", "Payments are down tonight")
+    desk.fill("#id_title_es", "Esta noche no se puede pagar")
+    desk.fill("#id_text_en", "Pay at the counter or by telephone meanwhile.")
+    desk.fill("#id_starts_at", f"{TODAY + timedelta(days=1)}T08:00")
+    desk.check("#id_hold_late_fees")
+    desk.click("#save-banner")
+    assert "Payments are down tonight" in desk.inner_text("#planned")
+    stranger.reload()
+    assert stranger.locator(".banner").count() == 0
+    desk.click("#planned a")
+    desk.fill("#id_starts_at", f"{TODAY}T08:00")
+    desk.click("#save-banner")
+    assert faults(desk) == []
+    stranger.goto(visit.portal.url + "/accounts/login/")
+    assert "Payments are down tonight" in stranger.inner_text("[role=status] .banner")
+    assert "No late fee falls due" in stranger.inner_text(".banner")
+    top, below = stranger.locator(".banner").bounding_box(), stranger.locator("#id_login").bounding_box()
+    assert top is not None
+    assert below is not None
+    assert top["y"] + top["height"] <= below["y"]  # it pushes the page down and covers nothing
+    assert faults(stranger) == []
+    desk.click("#shown a")
+    desk.click("#end-banner")
+    stranger.reload()
+    assert stranger.locator(".banner").count() == 0
+
+
+def test_settings_change_what_every_page_says(visit: Visit) -> None:
+    desk = visit.open("/staff/settings/", as_=CHIEF, size=pages.PHONE)
+    assert faults(desk) == []
+    desk.fill("#id_office_hours-1-line_es", "Sábados")
+    desk.click("#save-settings")
+    assert faults(desk) == []
+    desk.fill("#id_office_hours-1-line_en", "Saturday: 9 to 12")
+    desk.click("#save-settings")
+    page = visit.open("/help/", size=pages.PHONE)
+    assert "Saturday: 9 to 12" in page.inner_text(".foot")
+    desk.fill("#id_office_hours-1-line_en", "")
+    desk.fill("#id_office_hours-1-line_es", "")
+    desk.click("#save-settings")
+    page.reload()
+    assert "Saturday" not in page.inner_text(".foot")
+    clerk = visit.open("/staff/settings/payment/", as_="staff@example.org", size=pages.PHONE)
+    assert clerk.locator("#read-only").count() == 1
+    assert faults(clerk) == []
+
+
+def test_the_language_switch_keeps_the_page_and_its_query(visit: Visit) -> None:
+    page = visit.open("", as_=HANA, size=pages.PHONE)
+    page.click("#by-month")
+    page.wait_for_selector('#by-month[aria-current="true"]')
+    before = page.url
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+    assert page.url == before
+    assert "sin revisar" in page.inner_text("#unreviewed")
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=en]")
+    assert page.url == before
+    assert page.locator("#unreviewed").count() == 0
+
+
+def test_everything_but_the_chart_works_without_javascript(visit: Visit) -> None:
+    context = visit.browser.new_context(
+        viewport={"width": pages.PHONE[0], "height": pages.PHONE[1]}, java_script_enabled=False, locale="en-US"
+    )
+    visit.contexts.append(context)
+    page = context.new_page()
+    pages.sign_in(page, visit.portal.url, HANA, PASSWORD)
+    page.click("#usage-numbers summary")
+    assert page.locator("#usage-table tr[data-value]").count() > 3
+    page.goto(visit.portal.url + "/bills/")
+    assert page.inner_text("h1")
+    page.click("#tab-help")
+    page.click("details.trouble summary >> nth=2")
+    assert page.is_visible("details.trouble[open] a")
+    page.click("#to-requests")
+    page.click("#ask-other")
+    page.fill("#details", "The lid of the meter is loose")
+    page.click("#send-request")
+    assert page.get_attribute("#request-state", "data-state") == "received"
+    page.click("#withdraw")
+    assert page.get_attribute("#request-state", "data-state") == "withdrawn"
+    page.click("#switch-language")
+    assert page.get_attribute("html", "lang") == "es"
+    page.click("#switch-language")
+    assert page.get_attribute("html", "lang") == "en"
+    page.click("#sign-out")
+    assert "/accounts/" in page.url or page.locator("#sign-in-link").count()
+
+
+def _tab_to(page: Page, selector: str, *, most: int = 60) -> None:
+    """Press Tab until something has the focus, and see that every stop on the way can be seen."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(
+            """() => {
+                const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+                const width = parseFloat(style.outlineWidth);
+                return {name: at.outerHTML.slice(0, 90), line: style.outlineStyle, width,
+                        seen: box.width > 0 && box.height > 0 && box.right > 0 && box.left < innerWidth};
+            }"""
+        )
+        assert stop["line"] != "none", stop
+        assert stop["width"] >= 2, stop
+        assert stop["seen"], stop
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
+            return
+    raise AssertionError(f"{selector} is not reached with the keyboard")
+
+
+def test_the_main_journeys_with_the_keyboard_alone(visit: Visit) -> None:
+    """Sign in, water use, bills, help, a request: Tab, Enter, Space and letters; the focus is seen at every stop."""
+    page = visit.open("/accounts/login/", size=pages.PHONE)
+    page.focus("body")
+    _tab_to(page, ".usa-skipnav")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "content"
+    _tab_to(page, "#id_login")
+    page.keyboard.type(HANA)
+    _tab_to(page, "#id_password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#usage-page")
+    _tab_to(page, "#usage-numbers summary")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#usage-table table")
+    page.reload()
+    _tab_to(page, "#tab-bills")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('#tab-bills[aria-current="page"]')
+    _tab_to(page, "#tab-help")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#troubleshooting")
+    _tab_to(page, "details.trouble:nth-of-type(2) > summary")
+    page.keyboard.press("Space")
+    assert page.is_visible("details.trouble:nth-of-type(2)[open] li")
+    page.reload()
+    _tab_to(page, "#to-requests")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#ask-other")
+    _tab_to(page, "#ask-other")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#details")
+    _tab_to(page, "#details")
+    page.keyboard.type("Is the hydrant at the corner ours?")
+    _tab_to(page, "#send-request")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#request-state[data-state=received]")
