@@ -12,12 +12,14 @@ from allauth.account.forms import LoginForm
 from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
 from allauth.account.utils import url_str_to_user_pk
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
+from portal.core.services import utility_settings
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -63,12 +65,41 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Leave the user name empty when none was chosen; allauth would make one up."""
         user.username = user.username or None
 
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a message whose links name the portal's own address, not the host that a request says it is for."""
+        super().send_mail(template_prefix, email, _at_our_address(self.request, context))
+
     def get_reset_password_from_key_url(self, key: str) -> str:
         """Return the link of a password reset; key is the user's row number in base 36, a dash and the token."""
         number, _dash, token = key.partition("-")
         user = User.objects.get(pk=url_str_to_user_pk(number))
         url: str = super().get_reset_password_from_key_url(f"{user.public_id}-{token}")
         return url
+
+
+def _at_our_address(request: HttpRequest | None, context: dict[str, Any]) -> dict[str, Any]:
+    """Return a message's context, each link in it at the address that the utility has set, if it has."""
+    site = utility_settings().portal_url.rstrip("/")
+    if request is None or not site:
+        return context
+    claimed = request.build_absolute_uri("/")
+    return {
+        name: site + value[len(claimed) - 1 :] if isinstance(value, str) and value.startswith(claimed) else value
+        for name, value in context.items()
+    }
+
+
+class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Names the utility in people's authenticator apps and passkeys."""
+
+    def get_totp_issuer(self) -> str:
+        """Return the utility's name."""
+        return utility_settings().name
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Return the portal's domain, to which passkeys are bound, under the utility's name."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        return {**entity, "name": utility_settings().name}
 
 
 class UserTokenForm(AllauthUserTokenForm):  # type: ignore[misc]
