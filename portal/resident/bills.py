@@ -24,6 +24,7 @@ from portal.billing.visible import visible_bills
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
+from portal.customers.permissions import Permission, may
 from portal.resident.bill_pages import bill_row, billed_accounts, bills_page
 from portal.resident.costs import cost_card
 
@@ -129,6 +130,8 @@ def delivery(request: HttpRequest, public_id: str) -> HttpResponse:
     """Keep how an account's bills are to come."""
     user = person_of(request)
     account = _account_of(user, public_id)
+    if not may(user, Permission.MANAGE, account):
+        raise Http404
     way = request.POST.get("way", "")
     chosen = Delivery(way == PAPER, "" if way == PAPER else way, request.POST.get("language", ""))
     try:
