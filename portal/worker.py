@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from django.db import Error as DatabaseFault
 from django.db import connection, transaction
 
+from portal.access.forgetting import forget
+from portal.alerts.evaluation import look_at_events, look_at_usage
 from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
 from portal.core.clock import clock, now
@@ -48,6 +50,9 @@ JOBS = (
     Job("fold closed days", timedelta(hours=1), fold_closed_days),
     Job("screen recent reads", timedelta(minutes=10), screen_recent),
     Job("prune refused batches", timedelta(days=1), prune_letters),
+    Job("alerts of leaks, bills and notices", timedelta(minutes=1), look_at_events),
+    Job("alerts of water use", timedelta(minutes=10), look_at_usage),
+    Job("forget old tries and sign-ins", timedelta(days=1), forget),
     Job("late fees and budget plans", timedelta(days=1), daily_money),
     Job("audit the books", timedelta(days=1), audit_nightly),
 )

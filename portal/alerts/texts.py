@@ -95,7 +95,7 @@ def words_for(alert: Alert, reader: Reader, *, again: bool = False, over: bool =
 def threshold_text(setting: AlertSetting) -> str:
     """Return `more than 50 gallons in an hour`, in the unit in which it was set."""
     assert setting.amount is not None
-    return _limit(str(setting.amount.normalize()), setting.unit, setting.per)
+    return _limit(f"{setting.amount.normalize():f}", setting.unit, setting.per)
 
 
 @dataclass(frozen=True, slots=True)

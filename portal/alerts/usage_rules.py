@@ -92,9 +92,9 @@ def look_at(places: Sequence[Place], now: datetime, zone: ZoneInfo) -> Looked:
     seen: list[tuple[Place, PlaceUse]] = []
     for one in asked:
         use = known.get(one.place.service_point)
+        result.known[one.place.service_point] = one.place.known_until if use is None else _known_until(one, use)
         if use is None:
             continue
-        result.known[one.place.service_point] = _known_until(one, use)
         result.found += _over_thresholds(one, use, choices)
         result.found += _used_while_away(one, use, choices)
         seen.append((one.place, use))
@@ -158,7 +158,7 @@ def _over_thresholds(one: Asked, use: PlaceUse, choices: Choices) -> Iterator[Fo
 def limit_of(setting: AlertSetting) -> dict[str, str]:
     """Return a threshold as evidence, as it was set."""
     assert setting.amount is not None
-    return {"amount": str(setting.amount.normalize()), "unit": setting.unit, "per": setting.per}
+    return {"amount": f"{setting.amount.normalize():f}", "unit": setting.unit, "per": setting.per}
 
 
 def litres(used: Use) -> int:

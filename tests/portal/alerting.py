@@ -9,10 +9,10 @@ from allauth.account.models import EmailAddress
 
 from portal.alerts.evaluation import look_at_events, look_at_usage
 from portal.core.models import User
-from portal.core.services import utility_settings
+from portal.core.services import bump_change, utility_settings
 from portal.customers.models import Account, AccountAccess
 from portal.customers.services import grant_access
-from portal.metering.models import LeakCase, RecentRead
+from portal.metering.models import LeakCase, RecentRead, RegisterState
 from portal.notifications.models import Message
 from tests.portal.metered_homes import MAY, Home, metered_home
 
@@ -44,7 +44,9 @@ def home_of(user: User, *, number: int = 1, start: datetime = MAY) -> Home:
 
 def lived_in(user: User, *, days: int = 47, litres: int = 480, number: int = 1) -> Home:
     """A home with a past: the same use in every hour of every day up to WEDNESDAY."""
-    return home_of(user, number=number, start=WEDNESDAY - days * DAY).read_daily(days, litres, reads_a_day=24)
+    home = home_of(user, number=number, start=WEDNESDAY - days * DAY).read_daily(days, litres, reads_a_day=24)
+    heard(home)
+    return home
 
 
 def account_of(home: Home) -> Account:
@@ -59,13 +61,19 @@ def guest_of(home: Home, email: str, level: AccountAccess.Level) -> User:
     return user
 
 
+def heard(home: Home, at: datetime | None = None) -> None:
+    """Note the newest read, and the change, as ingest does."""
+    home.newest(at or home.at, home.count)
+    RegisterState.objects.filter(register=home.register).update(change_number=bump_change())
+
+
 def let_flow(home: Home, litres: int, *, minutes: int = 60, quality: int = 0) -> datetime:
     """Let so much run in so many minutes and be read at their end; return that moment."""
     home.count, home.at = home.count + litres, home.at + timedelta(minutes=minutes)
     row = home.row(home.at, home.count)
     row.quality = quality
     row.save()
-    home.newest(home.at, home.count)
+    heard(home)
     return home.at
 
 
@@ -76,7 +84,7 @@ def run_hours(home: Home, hours: int, litres_per_h: int = 20) -> datetime:
         home.count, home.at = home.count + litres_per_h, home.at + HOUR
         rows.append(home.row(home.at, home.count))
     RecentRead.objects.bulk_create(rows)
-    home.newest(home.at, home.count)
+    heard(home)
     return home.at
 
 
