@@ -65,7 +65,7 @@ def take_state(provider_id: str, state: str, error: str = "", *, code: str = "")
     if row.provider_id not in ("", provider_id) and state != "delivered":
         return False  # an earlier copy of it: what counts is whether one arrived
     moment = now()
-    row.provider_id, row.provider_state = row.provider_id or provider_id, state
+    row.provider_id, row.provider_state = provider_id, state
     row.sent_at, row.failed_at = row.sent_at or moment, None
     if row.secret:
         row.text = ""

@@ -136,7 +136,7 @@ def _mark_sent(message: Message, moment: datetime, provider_id: str) -> None:
     with transaction.atomic():
         # It may be marked already: the provider's report can be faster than its answer.
         Message.objects.filter(pk=message.pk, sent_at__isnull=True).update(
-            sent_at=moment, last_error="", provider_id=provider_id
+            sent_at=moment, last_error="", provider_id=provider_id, provider_state=""
         )
         if message.secret:
             Message.objects.filter(pk=message.pk).update(text="", html="")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from portal.core.clock import now
 from portal.core.errors import Refused
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ROWS_A_QUERY = 500
 TEXT_CHARS_MAX = 1600
 """Twilio takes no longer text."""
+REASON_CHARS, REASON_CHARS_MIN = 200, 5
+_EMAIL = re.compile(r"[^@\s,;<>]{1,64}@[^@\s,;<>]{1,189}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -150,17 +153,45 @@ def failures() -> QuerySet[Message]:
     return Message.objects.filter(failed_at__isnull=False).order_by("-failed_at", "-pk")
 
 
-@transaction.atomic
-def try_again(message: Message, *, actor: User | None = None, label: str = "", to: str = "") -> Message:
-    """Put a message that was given up back into the queue, to another address if one is given.
+def troubled() -> tuple[int, int]:
+    """Return how many messages were given up, and how many did not arrive."""
+    return failures().count(), Message.objects.filter(bounced_at__isnull=False).count()
 
-    raises  Refused(`sent`) when it was sent, or was not given up.
+
+@transaction.atomic
+def try_again(
+    message: Message, *, actor: User | None = None, label: str = "", to: str = "", reason: str = ""
+) -> Message:
+    """Put a message that was given up, or did not arrive, back into the queue, to another address if one is given.
+
+    raises  Refused: `sent` when it is on its way or has arrived; `secret` when its text, a code, is not kept; `address`
+            when a message of its channel cannot go there.
     """
     row = Message.objects.select_for_update().get(pk=message.pk)
-    if row.sent_at is not None or row.failed_at is None:
-        raise Refused("sent", "only a message that was given up can be tried again")
+    if row.failed_at is None and row.bounced_at is None:
+        raise Refused("sent", _("Only a message that was given up or did not arrive can be sent again."))
+    if row.secret:
+        raise Refused("secret", _("A code is not kept and cannot be sent again; the person asks for another one."))
+    if to and not (_E164.fullmatch(to) if row.channel == Channel.SMS else _EMAIL.fullmatch(to)):
+        raise Refused("address", _("A message of this kind cannot be sent to that address."))
     row.to = to or row.to
-    row.failed_at, row.tries, row.next_try_at = None, 0, now()
-    row.save(update_fields=["to", "failed_at", "tries", "next_try_at"])
-    audit("message.retry", actor=actor, label=label, target=row, detail={"address": "changed" if to else "kept"})
+    row.failed_at = row.bounced_at = row.sent_at = row.delivered_at = None
+    row.tries, row.next_try_at = 0, now()
+    row.save(update_fields=["to", "failed_at", "bounced_at", "sent_at", "delivered_at", "tries", "next_try_at"])
+    detail = {"address": "changed" if to else "kept"}
+    audit("message.retry", actor=actor, label=label, target=row, reason=reason, detail=detail)
     return row
+
+
+def read_text(message: Message, *, actor: User, reason: str) -> str:
+    """Return what a message says, for staff who say why they need it: it is personal, so the look is written down.
+
+    raises  Refused: `reason` without one; `secret` for a code.
+    """
+    reason = reason.strip()[:REASON_CHARS]
+    if len(reason) < REASON_CHARS_MIN:
+        raise Refused("reason", _("Say why you need to read it, in a few words."))
+    if message.secret:
+        raise Refused("secret", _("It held a code, which is not kept."))
+    audit("message.look", actor=actor, target=message, reason=reason)
+    return message.text

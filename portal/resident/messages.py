@@ -85,7 +85,7 @@ def real(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"tab": "profile", "typed": request.POST.get("code", "").strip()[:60]}
     status = 200
     if request.method == "POST":
-        home = home_of(address_of(request))
+        home, zone = home_of(address_of(request)), utility_zone()
         found = sighting(context["typed"])  # asked before the limit is, so that both answers take the same time
         if not within("message-code", home, most=ASKS_A_HOME, everybody=ASKS_EVERYBODY, seconds=ASKS_SPAN_S):
             context["too_often"], status = True, 429
@@ -95,7 +95,7 @@ def real(request: HttpRequest) -> HttpResponse:
             context["unknown"] = True
         else:
             context["found"] = {
-                "day": day_text(found.sent_at.astimezone(utility_zone()).date()),
+                "day": day_text(found.sent_at.astimezone(zone).date()),
                 "category": Category(found.category).label,
                 "channel": Channel(found.channel).label,
             }

@@ -61,6 +61,7 @@ GROUPS: tuple[Group, ...] = (
             Entry("places", gettext_lazy("Places")),
             Entry("leaks", gettext_lazy("Leaks"), "staff:leaks"),
             Entry("requests", gettext_lazy("Service requests"), "staff:requests"),
+            Entry("messages", gettext_lazy("Messages"), "staff:messages"),
             Entry("imports", gettext_lazy("Imports"), "staff:imports"),
         ),
     ),

@@ -23,6 +23,7 @@ from portal.staff import (
 from portal.staff.foreign import foreign
 from portal.staff.imports import import_template, imports
 from portal.staff.letters import refused
+from portal.staff.message_pages import message, messages
 from portal.staff.vee_import import import_reads
 
 app_name = "staff"
@@ -77,6 +78,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("imports/", imports, name="imports"),
     path("imports/<slug:kind>.csv", import_template, name="import-template"),
     path("refused/", refused, name="refused"),
+    path("messages/", messages, name="messages"),
+    path("messages/<slug:public_id>/", message, name="message"),
     path("foreign/", foreign, name="foreign"),
     path("<slug:name>/", views.listing, name="list"),
 ]

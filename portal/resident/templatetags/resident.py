@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import template
 
 from portal.access.viewing import viewer_of
+from portal.notifications.bounces import is_bad
 from portal.resident.navigation import entries_for
 
 if TYPE_CHECKING:
@@ -20,4 +21,6 @@ def resident_tabs(context: RequestContext, tab: str = "") -> dict[str, Any]:
     """Show the tabs of whoever is signed in, the current one marked."""
     request = context["request"]
     entries = entries_for(viewer_of(request)) if request.user.is_authenticated else []
-    return {"entries": entries, "tab": tab}
+    person = request.user
+    came_back = person.email if person.is_authenticated and is_bad(person.email) else ""
+    return {"entries": entries, "tab": tab, "came_back": came_back, "csrf_token": context.get("csrf_token")}
