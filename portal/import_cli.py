@@ -19,6 +19,7 @@ _KINDS = (
     "balances",
     "payments",
     "reads",
+    "users",
 )
 
 
@@ -27,7 +28,7 @@ def import_group() -> None:
     """Import a CSV file: first a dry run that lists every problem, then with --apply in one transaction.
 
     In this order: cycles, accounts, premises, meters, installations, occupancies, agreements, balances, payments,
-    reads.
+    reads, users.
     """
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allauth.account import signals
+from allauth.account.internal.flows.email_verification import verify_email_indirectly
+from allauth.account.models import EmailAddress
+from allauth.mfa.signals import authentication_failed
 from django.contrib.auth.signals import user_login_failed
 from django.dispatch import receiver
 
@@ -29,6 +32,12 @@ def refused(credentials: dict[str, Any], request: HttpRequest | None = None, **_
     remember_refusal(request, str(credentials.get("email") or credentials.get("username") or ""))
 
 
+@receiver(authentication_failed)
+def code_refused(request: HttpRequest, user: User, **_others: Any) -> None:
+    """Write down that the second step was refused: whoever tried knew the password."""
+    remember_refusal(request, user.email, method="code")
+
+
 @receiver(signals.email_confirmed)
 def confirmed(email_address: Any, **_others: Any) -> None:
     """Link the accounts that were proved before the address was confirmed."""
@@ -43,6 +52,12 @@ def password_changed(request: HttpRequest, user: User, **_others: Any) -> None:
 
 
 @receiver(signals.password_reset)
-def password_reset(user: User, **_others: Any) -> None:
-    """Sign the person out everywhere."""
+def password_reset(request: HttpRequest, user: User, **_others: Any) -> None:
+    """Sign the person out everywhere; whoever opened the link has the address: it is confirmed, if it is the only one.
+
+    So people of the former portal only set a password.
+    """
     end_sessions(user)
+    addresses = list(EmailAddress.objects.filter(user=user))
+    if len(addresses) == 1 and addresses[0].email == user.email:
+        verify_email_indirectly(request, user, user.email)

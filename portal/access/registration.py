@@ -22,7 +22,8 @@ from django.utils.translation import gettext as _
 from portal.access.letters import tell_of_new_sign_in
 from portal.access.models import PendingClaim, RegistrationTry
 from portal.access.typed import cents_typed, day_typed
-from portal.billing.models import Bill
+from portal.billing.models import Bill, BillingAccount
+from portal.billing.preferences import Delivery, set_delivery
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.models import User
@@ -153,9 +154,19 @@ def link_account(user: User, account: Account) -> AccountAccess:
         return standing
     if standing is not None:
         end_access(standing, at=now(), actor=user)
+    first = not AccountAccess.objects.filter(account=account, level=Level.HOLDER, ended_at=None).exists()
     access = grant_access(account, user, at=now(), actor=user)
+    if first:
+        _bills_by_email(account, user)
     tell_of_new_sign_in(account, user)
     return access
+
+
+def _bills_by_email(account: Account, user: User) -> None:
+    """Let the bills of an account come by email once it has a sign-in; paper is chosen anew where they are shown."""
+    billing = BillingAccount.objects.filter(account=account, paper=True).first()
+    if billing is not None:
+        set_delivery(account, Delivery(paper=False, email=user.email, language=billing.language), actor=user)
 
 
 @transaction.atomic

@@ -24,6 +24,7 @@ from portal.importing import (
     payments,
     premises,
     reads,
+    users,
 )
 from portal.importing.columns import Findings, read_rows
 from portal.importing.csv_file import read_csv
@@ -47,6 +48,7 @@ KINDS: dict[str, Kind] = {
         balances,
         payments,
         reads,
+        users,
     )
 }
 """In the order in which a utility imports them: each speaks of those before it."""
