@@ -204,7 +204,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "payment",
-        gettext_lazy("Ways to pay"),
+        gettext_lazy("Payments and disputes"),
         PaymentForm,
         (Rows("ways_to_pay", gettext_lazy("Ways to pay"), WayRow, ("label", "detail")),),
     ),
