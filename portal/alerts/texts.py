@@ -350,9 +350,16 @@ def _subject(said: _Said, *, again: bool, over: bool) -> str:
 
 
 def _sms(said: _Said, *, again: bool, over: bool) -> str:
+    text = said.sms
     if over:
-        return _("It is over: %(what)s") % {"what": said.sms}
-    return _("Still so: %(what)s") % {"what": said.sms} if again else said.sms
+        text = _("It is over: %(what)s") % {"what": said.sms}
+    elif again:
+        text = _("Still so: %(what)s") % {"what": said.sms}
+    return text.translate(_GSM)
+
+
+_GSM = str.maketrans("áíóúÁÍÓÚ\N{EN DASH}\N{MINUS SIGN}\N{NO-BREAK SPACE}", "aiouAIOU-- ")
+"""One letter that the telephone network's seven bits lack would halve what fits into a text message."""
 
 
 def _email(alert: Alert, said: _Said, place: str) -> str:
