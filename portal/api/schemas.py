@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime  # noqa: TC003  # pydantic reads them
 
 from ninja import Schema
 from pydantic import Field
@@ -47,6 +47,41 @@ class UtilityOut(Schema):
 
     name: str
     zone: str
+
+
+class AccountOut(Schema):
+    """An account of the token's user."""
+
+    id: str
+    number: str
+
+
+class BillOut(Schema):
+    """A bill that was sent: amounts in cents; the period from period_start up to, not including, period_end.
+
+    state: issued or cancelled. kind: regular, final, corrected. estimated: a reading it rests on was not measured.
+    """
+
+    id: str
+    number: str
+    account: AccountOut
+    state: str
+    kind: str
+    period_start: date
+    period_end: date
+    bill_date: date
+    due_date: date
+    charges_cents: int
+    balance_before_cents: int
+    due_cents: int
+    estimated: bool
+
+
+class BillsOut(Schema):
+    """Bills, newest first; `next` is the `before` of the following page, null on the last one."""
+
+    bills: list[BillOut]
+    next: str | None
 
 
 class SpanOut(Schema):

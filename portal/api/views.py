@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: TC002  # ninja reads them
 from ninja import NinjaAPI, Query, Status
 from ninja.errors import ValidationError
 from ninja.security import HttpBearer
@@ -16,15 +17,24 @@ from ninja.security import HttpBearer
 from domain.units import Unit
 from portal.api import schemas
 from portal.api.errors import STATUS, NotFound, Unauthorised
+from portal.billing.visible import visible_bills
+from portal.core import tokens
 from portal.core.errors import Refused
 from portal.core.models import ApiToken
 from portal.core.services import utility_settings
 from portal.core.tokens import check_token
 from portal.customers.services import visible_service_points, visible_spans
+from portal.downloads import csv_file, excel, green_button
+from portal.downloads.series import Every, EveryName, UnitName
+from portal.downloads.services import Form, bills_within, usage_file, wanted_usage
+from portal.downloads.streaming import streamed
 from portal.fleet.services import enrol
+from portal.metering.calendar import Resolution
 from portal.metering.usage import viewer_usage
 
 if TYPE_CHECKING:
+    from portal.billing.models import Bill
+    from portal.core.models import User
     from portal.customers.models import ServicePoint
     from portal.metering.usage import DialReading, UsageSeries
 
@@ -54,12 +64,22 @@ class BearerToken(HttpBearer):
 api = NinjaAPI(
     title="Headwater portal",
     version="1",
-    description="Enrolment of collectors, and a resident's own usage.",
+    description=(
+        "Enrolment of collectors, and a resident's own usage, files and bills. A person makes tokens for it in their "
+        "profile: `usage:read` for usage and files, `bills:read` for bills."
+    ),
     docs_url=None,
     openapi_url="/openapi.json",
     urls_namespace="api",
 )
-_USAGE_READ = BearerToken("usage:read")
+_USAGE_READ = BearerToken(tokens.USAGE_READ)
+_BILLS_READ = BearerToken(tokens.BILLS_READ)
+_BILLS_A_PAGE = 100
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
+_FILES = {
+    module.CONTENT_TYPE.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+    for module in (csv_file, excel, green_button)
+}
 _PROBLEMS = {code: schemas.Problem for code in (400, 401, 403, 404, 422, 429)}
 
 
@@ -135,19 +155,97 @@ def usage(
     service_point: str,
     start: Annotated[datetime, Query(alias="from")],
     end: Annotated[datetime, Query(alias="to")],
-    resolution: Literal["hour", "day", "month"] = "day",
-    unit: Literal["l", "m3", "gal", "ft3", "ccf", "kgal"] = "gal",
+    resolution: Resolution = "day",
+    unit: UnitName = "gal",
 ) -> schemas.UsageOut:
     """Return usage in [from, to), cut at the hours, days or months of the utility's zone.
 
     Moments without an offset are UTC. Only what lies inside the user's own occupancy is shown; the rest is null.
     """
     user = _token(request).user
-    point = visible_service_points(user).filter(public_id=service_point).first()
-    if point is None:
-        raise NotFound("service point")
+    point = _service_point(user, service_point)
     series = viewer_usage(user, point, start=_aware(start), end=_aware(end), resolution=resolution, unit=Unit(unit))
     return _usage_out(point, series)
+
+
+@api.get(
+    "/usage/file",
+    response=_PROBLEMS,
+    auth=_USAGE_READ,
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The file: CSV, an Excel workbook, or a Green Button feed (ESPI in Atom)",
+                "content": _FILES,
+            }
+        }
+    },
+)
+def usage_as_file(
+    request: HttpRequest,
+    service_point: str,
+    start: Annotated[datetime, Query(alias="from")],
+    end: Annotated[datetime, Query(alias="to")],
+    form: Literal["csv", "xlsx", "xml"] = "csv",
+    every: EveryName = "day",
+    unit: UnitName = "gal",
+) -> StreamingHttpResponse:
+    """Send usage in [from, to) as a file, three years at most: CSV, Excel (xlsx) or Green Button (xml).
+
+    Only what lies inside the user's own occupancy is in it. A Green Button file has bills too when the token has the
+    scope bills:read and the user may see them.
+    """
+    token = _token(request)
+    point = _service_point(token.user, service_point)
+    wanted = wanted_usage(
+        token.user, [point], start=_aware(start), end=_aware(end), every=Every(every), unit=Unit(unit)
+    )
+    with_bills = form == "xml" and tokens.BILLS_READ in token.scopes.split()
+    file = usage_file(wanted, Form(form), bills=bills_within(token.user, wanted) if with_bills else ())
+    return streamed(request, name=file.name, content_type=file.content_type, pieces=file.pieces)
+
+
+@api.get("/bills", response={200: schemas.BillsOut, **_PROBLEMS}, auth=_BILLS_READ)
+def bills(request: HttpRequest, before: str | None = None) -> schemas.BillsOut:
+    """List the bills that the user may see now, newest first, 100 at a time.
+
+    before  id of a bill: those that come after it in the list.
+    """
+    rows = visible_bills(_token(request).user).select_related("account").order_by("-bill_date", "-pk")
+    if before is not None:
+        last = None if "\0" in before else rows.filter(public_id=before).first()
+        if last is None:
+            raise NotFound("bill")
+        rows = rows.filter(Q(bill_date__lt=last.bill_date) | Q(bill_date=last.bill_date, pk__lt=last.pk))
+    found = list(rows[: _BILLS_A_PAGE + 1])
+    page = found[:_BILLS_A_PAGE]
+    more = page[-1].public_id if len(found) > len(page) else None
+    return schemas.BillsOut(bills=[_bill_out(bill) for bill in page], next=more)
+
+
+def _bill_out(bill: Bill) -> schemas.BillOut:
+    return schemas.BillOut(
+        id=bill.public_id,
+        number=bill.number or "",
+        account=schemas.AccountOut(id=bill.account.public_id, number=bill.account.number),
+        state=bill.state,
+        kind=bill.kind,
+        period_start=bill.period_start,
+        period_end=bill.period_end,
+        bill_date=bill.bill_date,
+        due_date=bill.due_date,
+        charges_cents=bill.charges_cents,
+        balance_before_cents=bill.balance_before_cents,
+        due_cents=bill.due_cents,
+        estimated=bill.estimated,
+    )
+
+
+def _service_point(user: User, public_id: str) -> ServicePoint:
+    point = None if "\0" in public_id else visible_service_points(user).filter(public_id=public_id).first()
+    if point is None:
+        raise NotFound("service point")
+    return point
 
 
 def _token(request: HttpRequest) -> ApiToken:
@@ -158,6 +256,9 @@ def _token(request: HttpRequest) -> ApiToken:
 
 
 def _aware(moment: datetime) -> datetime:
+    """Return a moment with a zone; raises Refused for one so far away that no calendar reaches it everywhere."""
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise Refused("span", f"choose moments between the years {_FIRST_YEAR} and {_LAST_YEAR}")
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from portal.core.models import User
 
 PREFIX = "hwt_"
-SCOPES = frozenset({"usage:read"})
+USAGE_READ, BILLS_READ = "usage:read", "bills:read"
+SCOPES = frozenset({USAGE_READ, BILLS_READ})
 VALID = timedelta(days=365)
+"""The longest that a token is good for."""
 REQUESTS_PER_MINUTE = 600
 _MINUTE = timedelta(minutes=1)
 
@@ -27,14 +29,21 @@ def make_token(
     user: User,
     *,
     name: str = "",
-    scopes: frozenset[str] = SCOPES,
+    scopes: frozenset[str] = frozenset({USAGE_READ}),
     valid: timedelta = VALID,
     actor: User | None = None,
     label: str = "",
 ) -> tuple[str, ApiToken]:
-    """Return a new token (to be shown once) and its row."""
+    """Return a new token (to be shown once) and its row.
+
+    raises Refused(`scope`) for none or unknown ones, Refused(`valid`) for a time that is not within VALID.
+    """
+    if not scopes:
+        raise Refused("scope", f"a token needs a scope: {', '.join(sorted(SCOPES))}")
     if unknown := scopes - SCOPES:
         raise Refused("scope", f"unknown scope {', '.join(sorted(unknown))}; expected {', '.join(sorted(SCOPES))}")
+    if not timedelta(0) < valid <= VALID:
+        raise Refused("valid", f"a token is good for 1 to {VALID.days} days")
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         user=user,

@@ -151,6 +151,8 @@ def test_too_many_requests(client: Client, token: str, monkeypatch: pytest.Monke
         {"unit": "barrel"},
         {"to": START},
         {"from": "1970-01-01"},
+        {"from": "0001-01-01T00:00:00Z"},
+        {"to": "9999-12-31T23:59:59Z"},
     ],
 )
 def test_faulty_questions_are_answered_with_what_to_do(
@@ -196,7 +198,8 @@ def test_a_faulty_enrolment_is_refused(client: Client, part: str) -> None:
 
 def test_the_description_is_published(client: Client) -> None:
     description = client.get("/api/v1/openapi.json").json()
-    assert set(description["paths"]) == {"/api/v1/enrol", "/api/v1/me", "/api/v1/usage"}
+    paths = ("enrol", "me", "usage", "usage/file", "bills")
+    assert set(description["paths"]) == {f"/api/v1/{path}" for path in paths}
 
 
 def test_every_answer_carries_the_content_security_policy(client: Client) -> None:
