@@ -49,7 +49,7 @@ PLACES = {
 
 _EDGES_MANY = 400
 """Edges by which it is quicker to follow all reads of a window than to look up those beside each edge."""
-_SECOND = timedelta(seconds=1)
+_SECOND, _CHANGING_A_METER = timedelta(seconds=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class UsageSeries:
     counts_unit, counts_scale  what one count of the rows is worth; None when registers of several kinds are in it.
     as_of                      the newest read that it rests on; None when there is none.
     first, last                dial readings at the first and last moment that is known.
+    whole                      from its start to its end there is no time of which nothing is known.
     """
 
     rows: tuple[UsageRow, ...]
@@ -112,6 +113,7 @@ class UsageSeries:
     as_of: datetime | None
     first: DialReading | None
     last: DialReading | None
+    whole: bool = True
 
     @property
     def total(self) -> Decimal | None:
@@ -202,7 +204,18 @@ def _series(cut: Cut, parts: Sequence[_Part], unit: Unit, zone: str) -> UsageSer
         as_of=max((part.as_of for part in parts if part.as_of), default=None),
         first=known[0].dial_at(known[0].window.start) if known else None,
         last=max(known, key=lambda part: part.window.end).dial_at(None) if known else None,
+        whole=_cover([part.window for part in known], edges[0], edges[-1]),
     )
+
+
+def _cover(windows: Sequence[Span], start: datetime, end: datetime) -> bool:
+    """Whether windows, in order of their starts, leave nothing out but the time that changing a meter takes."""
+    reached, slack = start, min(_CHANGING_A_METER, (end - start) / 24)
+    for window in windows:
+        if window.start - reached > slack:
+            return False
+        reached = max(reached, window.end)
+    return bool(windows) and end - reached <= slack
 
 
 def viewer_usage(

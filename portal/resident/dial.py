@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from domain.units import Unit
 from portal.metering.models import Installation, RegisterState
-from portal.resident.wording import SYMBOLS, UNITS, moment_text, number, utc_text
+from portal.resident.wording import SYMBOLS, UNITS, meter_name, moment_text, number, utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from portal.customers.models import ServicePoint
-    from portal.customers.services import Span
     from portal.metering.usage import DialReading
 
 _LEAST_WHOLE_DIGITS = 5
@@ -25,6 +24,7 @@ _LEAST_WHOLE_DIGITS = 5
 class Dial:
     """One dial reading.
 
+    name         what the meter is called where a home has several: its service point's label.
     whole, part  digits of the black and the red drums.
     count        the raw count, as the meter transmitted it.
     """
@@ -38,6 +38,7 @@ class Dial:
     count: int
     at: str
     at_utc: str
+    name: str = ""
 
     @classmethod
     def of(cls, reading: DialReading, zone: ZoneInfo) -> Dial:
@@ -45,34 +46,38 @@ class Dial:
         return _dial(reading.meter_id, reading.raw_count, reading.unit, reading.scale, None, reading.at, zone)
 
 
-def dials(service_point: ServicePoint, span: Span, *, zone: ZoneInfo) -> tuple[Dial, ...]:
-    """Return the newest reading of every dial that hangs at a service point.
+def dials(since: Mapping[int, datetime], *, zone: ZoneInfo) -> tuple[Dial, ...]:
+    """Return the newest reading of every dial that hangs at some service points now.
 
-    None is older than the viewer's time there, nor than the meter's: what it showed elsewhere is somebody else's.
+    since  by the service point's row id when the viewer's time there began. No reading is older than that, nor than
+           the meter's own time there: what it showed elsewhere is somebody else's.
     """
-    open_ones = Installation.objects.filter(service_point=service_point, end__isnull=True)
-    hung_at = dict(open_ones.values_list("meter_id", "start"))
+    hung = Installation.objects.filter(service_point__in=since, end__isnull=True).order_by("service_point__label")
+    rows = {row.meter_id: row for row in hung.select_related("service_point")}
     states = RegisterState.objects.filter(
-        register__meter__in=hung_at,
-        register__claimed=True,
-        register__in_usage=True,
-        last_read_at__gte=span.start,
+        register__meter__in=rows, register__claimed=True, register__in_usage=True
     ).select_related("register__meter")
     newest: dict[tuple[int, str], RegisterState] = {}
     for state in states.order_by("last_read_at"):  # a register declared anew (other roll-over) replaces its old self
-        if state.last_read_at >= hung_at[state.register.meter_id]:
+        row = rows[state.register.meter_id]
+        if state.last_read_at >= max(row.start, since[row.service_point_id]):
             newest[state.register.meter_id, state.register.register_id] = state
+    places = list(rows)
+    found = sorted(newest.values(), key=lambda s: (places.index(s.register.meter_id), s.register.pk))
     return tuple(
-        _dial(
-            state.register.meter.meter_id,
-            state.last_count,
-            Unit(state.register.unit),
-            state.register.scale,
-            state.register.modulus,
-            state.last_read_at,
-            zone,
+        replace(
+            _dial(
+                state.register.meter.meter_id,
+                state.last_count,
+                Unit(state.register.unit),
+                state.register.scale,
+                state.register.modulus,
+                state.last_read_at,
+                zone,
+            ),
+            name=meter_name(rows[state.register.meter_id].service_point.label) if len(since) > 1 else "",
         )
-        for state in newest.values()
+        for state in found
     )
 
 

@@ -15,11 +15,9 @@ from portal.metering.models import LeakCase
 from portal.resident.wording import UNITS, duration_text, moment_text, number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from zoneinfo import ZoneInfo
-
-    from portal.customers.models import ServicePoint
-    from portal.customers.services import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +33,22 @@ class LeakBanner:
     urgent: bool
 
 
-def open_leak(
-    service_point: ServicePoint, span: Span, *, now: datetime, zone: ZoneInfo, unit: Unit
-) -> LeakBanner | None:
-    """Return the banner of the oldest open leak at a service point, as far as it lies in the viewer's time there."""
+def open_leak(begun: Mapping[int, datetime], *, now: datetime, zone: ZoneInfo, unit: Unit) -> LeakBanner | None:
+    """Return the banner of the oldest open leak at some service points.
+
+    begun  by the service point's row id when the viewer's time there began: what was before is not shown.
+    """
     case = (
         LeakCase.objects.filter(
-            installation__service_point=service_point, installation__end__isnull=True, cleared_at__isnull=True
+            installation__service_point__in=begun, installation__end__isnull=True, cleared_at__isnull=True
         )
+        .select_related("installation")
         .order_by("opened_at")
         .first()
     )
-    if case is None:
+    if case is None or case.installation is None:
         return None
-    since = max(began_at(case), span.start)
+    since = max(began_at(case), begun[case.installation.service_point_id])
     seconds = max((now - since).total_seconds(), 0.0)
     litres_per_h = whole_number(case.evidence, "litres_per_h")
     rate = so_far = ""

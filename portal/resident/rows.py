@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
 from domain.reading import ReadQuality
-from portal.metering.models import Installation, MeterRegister
-from portal.metering.reads import from_us, reads_of, to_us
 from portal.metering.usage import PLACES
-from portal.resident.periods import By
 from portal.resident.wording import SYMBOLS, needed_places, number, plain_decimal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
-    from portal.customers.models import ServicePoint
-    from portal.customers.services import Span
     from portal.metering.usage import UsageRow, UsageSeries
     from portal.resident.periods import Period
 
@@ -30,8 +23,8 @@ class Row:
     """One bar, one line.
 
     mark    measured, shared (no read inside, so the volume between two reads was shared out by time), estimated,
-            edited, suspect; none (a gap), waiting (the first read of it has not come), ahead (the future), before
-            (older than the first reading of the viewer's time).
+            edited, suspect, partial (one of several meters is missing); none (a gap), waiting (the first read of it
+            has not come), ahead (the future), before (older than the first reading of the viewer's time).
     volume  exact decimal text, None where nothing is known.
     """
 
@@ -57,35 +50,19 @@ class Row:
         }
 
 
-def read_hours(service_point: ServicePoint, period: Period, spans: Sequence[Span]) -> list[datetime] | None:
-    """Return the moments of all reads in a period, in order; None for a year, where nobody looks that closely."""
-    if period.by is By.MONTH:
-        return None
-    found: list[int] = []
-    for hung in Installation.objects.filter(service_point=service_point, start__lt=period.end):
-        if hung.end is not None and hung.end <= period.start:
-            continue
-        for register in MeterRegister.objects.filter(meter=hung.meter_id, in_usage=True, claimed=True):
-            reads = reads_of(register.pk, to_us(period.start), to_us(period.end))
-            found += [read.read_us for read in reads if read.quality != ReadQuality.MISSING]
-    moments = [from_us(us) for us in sorted(found)]
-    return [moment for moment in moments if any(span.start <= moment < span.end for span in spans)]
-
-
 def finished_rows(
     series: UsageSeries,
     period: Period,
     *,
     moment: datetime,
     known_from: datetime,
-    read_hours: list[datetime] | None,
 ) -> tuple[Row, ...]:
     """Put the rows of a series into words."""
     places = needed_places((row.volume for row in series.rows if row.volume is not None), PLACES[series.unit])
     symbol = SYMBOLS[series.unit]
     rows = []
     for row in series.rows:
-        mark, note = _mark(row, series, moment=moment, known_from=known_from, read_moments=read_hours)
+        mark, note = _mark(row, series, moment=moment, known_from=known_from)
         rows.append(
             Row(
                 label=period.row_label(row.start),
@@ -99,14 +76,7 @@ def finished_rows(
     return tuple(rows)
 
 
-def _mark(
-    row: UsageRow,
-    series: UsageSeries,
-    *,
-    moment: datetime,
-    known_from: datetime,
-    read_moments: list[datetime] | None,
-) -> tuple[str, str]:
+def _mark(row: UsageRow, series: UsageSeries, *, moment: datetime, known_from: datetime) -> tuple[str, str]:
     """Return a row's mark and its note in words."""
     if row.volume is None:
         if row.start > moment:
@@ -124,13 +94,8 @@ def _mark(
         return "edited", _("corrected by the utility")
     if row.volume < 0:
         return "measured", _("the meter counted backwards")
-    if row.interpolated and read_moments is not None and not _any_between(read_moments, row.start, row.end):
+    if row.partial and not row.start <= moment < row.end:
+        return "partial", _("one of the meters has no data")
+    if row.shared:
         return "shared", _("not read at this time: shared out evenly")
     return "measured", _("so far") if row.start <= moment < row.end else ""
-
-
-def _any_between(moments: list[datetime], start: datetime, end: datetime) -> bool:
-    from bisect import bisect_left
-
-    index = bisect_left(moments, start - timedelta(seconds=1))
-    return index < len(moments) and moments[index] <= end

@@ -3,98 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from statistics import median
 from typing import TYPE_CHECKING
 
 from django.db.models import Min
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from domain.units import Unit
+from portal.comparison.peers import similar_use
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import current_change, utility_zone
-from portal.customers.models import ServicePoint
-from portal.customers.permissions import Viewer, viewer
-from portal.customers.services import Span, visible_places, visible_service_points, visible_spans
+from portal.customers.models import Occupancy
+from portal.customers.permissions import Permission, allowed, viewer
+from portal.customers.services import Span, visible_places, visible_service_points
 from portal.metering.models import Installation
-from portal.metering.usage import UsageSeries, usage
+from portal.metering.reads import reads_of, to_us
+from portal.metering.usage import Cut, counters_at, usages
+from portal.resident.compare import Compare, Sides, counterpart, offered, other_period, with_period, with_similar
 from portal.resident.dial import Dial, dials
-from portal.resident.leak import LeakBanner, open_leak
+from portal.resident.leak import open_leak
+from portal.resident.links import Choice, Links
 from portal.resident.models import Preference
-from portal.resident.periods import By, Period, period_of
-from portal.resident.rows import Row, finished_rows, read_hours
-from portal.resident.wording import UNITS, UnitWords, clock_time, headline_number, moment_text, number, plain_decimal
+from portal.resident.page import Figure, Headline, UsagePage
+from portal.resident.periods import PERIOD_WORDS, By, period_of
+from portal.resident.rows import finished_rows
+from portal.resident.together import together
+from portal.resident.wording import UNITS, clock_time, meter_name, moment_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date, datetime
-    from decimal import Decimal
+    from collections.abc import Mapping, Sequence
+    from datetime import date
     from zoneinfo import ZoneInfo
 
     from portal.core.models import User
+    from portal.customers.models import ServicePoint
+    from portal.customers.permissions import Viewer
+    from portal.metering.usage import UsageSeries
+    from portal.resident.compare import Comparison
+    from portal.resident.periods import Period
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One volume as the page shows it: rounded for the eye, exact for a script."""
-
-    text: str
-    exact: str
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The figures that are read at a glance; only for the person who lives there now."""
-
-    today: Figure | None
-    yesterday: Figure | None
-    month: Figure | None
-    as_of: str
-
-
-@dataclass(frozen=True, slots=True)
-class UsagePage:
-    """All that the page's template needs, in words.
-
-    moved_out  when the viewer's time at this place ended, in words; empty while they live there.
-    previous   first day of the period before, None when it lies before the viewer's time; `following` likewise.
-    is_now     the period holds the present moment, so that its address needs no date.
-    change     the change number that the page rests on: the stream carries on from it.
-    """
-
-    service_point: ServicePoint
-    others: tuple[ServicePoint, ...]
-    unit: UnitWords
-    by: By
-    period: Period
-    previous: date | None
-    following: date | None
-    first_day: date
-    today: date
-    is_now: bool
-    moved_out: str
-    waiting: bool
-    headline: Headline | None
-    dials: tuple[Dial, ...]
-    leak: LeakBanner | None
-    rows: tuple[Row, ...]
-    total: Figure | None
-    boundary_dials: tuple[Dial, ...]
-    as_of: str
-    change: int
-
-    @property
-    def table_rows(self) -> list[Row]:
-        """The rows that a table shows: none of the hours and days before the first reading or after now."""
-        return [row for row in self.rows if row.mark not in ("before", "ahead")]
-
-    @property
-    def marks(self) -> set[str]:
-        """What the chart's key has to explain beside plain bars: `estimated`, `none`, or nothing at all."""
-        marks = {row.mark for row in self.rows}
-        return ({"estimated"} if marks & _MARKED else set()) | (marks & {"none"})
-
-
-_MARKED = {"shared", "estimated", "edited", "suspect"}
+_MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
+_PIECES = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
+_READS_BEFORE = timedelta(hours=3)
 
 
 def preferred_unit(user: User) -> Unit:
@@ -114,96 +67,172 @@ def prefer_unit(user: User, text: str) -> Unit:
 
 def places_of(user: User | Viewer) -> list[ServicePoint]:
     """Return the service points that a person may look at, those where they live now first."""
-    moment = now()
-    spans = visible_places(user)
-    points = list(visible_service_points(user))
+    return _sorted(list(visible_service_points(user)), visible_places(user), now())
+
+
+def _sorted(
+    points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], moment: datetime
+) -> list[ServicePoint]:
     return sorted(points, key=lambda point: not any(_holds(span, moment) for span in spans.get(point.pk, ())))
-
-
-def usage_page(user: User | Viewer, service_point: ServicePoint, *, by: By, day: date | None) -> UsagePage:
-    """Gather the page of one service point.
-
-    day     any day of the wanted period; None for the present one.
-    raises  Refused(`not-yours`) when the person never lived there.
-    """
-    change = current_change()  # read first: what is committed later is announced by the stream
-    moment, zone = now(), utility_zone()
-    spans = visible_spans(user, service_point)
-    if not spans:
-        raise Refused("not-yours", "this service point is not one of yours")
-    span = next((s for s in spans if _holds(s, moment)), spans[-1])
-    lives_there = _holds(span, moment)
-    unit = preferred_unit(viewer(user).user)
-    today = moment.astimezone(zone).date()
-    last_day = today if lives_there else (span.end - timedelta(microseconds=1)).astimezone(zone).date()
-    known_from = max(spans[0].start, _first_installed(service_point) or spans[0].start)
-    period = period_of(by, _within(day or last_day, known_from.astimezone(zone).date(), last_day), zone)
-    series = _series(service_point, period.start, period.end, by, unit, spans)
-    rows = finished_rows(
-        series, period, moment=moment, known_from=known_from, read_hours=read_hours(service_point, period, spans)
-    )
-    headline = _headline(service_point, moment, zone, unit, spans) if lives_there else None
-    current = dials(service_point, span, zone=zone) if lives_there else ()
-    others = [point for point in places_of(user) if point.pk != service_point.pk]
-    return UsagePage(
-        service_point=service_point,
-        others=tuple(others),
-        unit=UNITS[unit],
-        by=by,
-        period=period,
-        previous=period.previous_first() if period.start > known_from else None,
-        following=period.last_excluded if period.last_excluded <= last_day else None,
-        first_day=known_from.astimezone(zone).date(),
-        today=last_day,
-        is_now=period.start <= moment < period.end,
-        moved_out="" if lives_there else moment_text(span.end, zone),
-        waiting=lives_there and not current,
-        headline=headline,
-        dials=current,
-        leak=open_leak(service_point, span, now=moment, zone=zone, unit=unit) if lives_there else None,
-        rows=rows,
-        total=_figure(series.total, unit, exact_text=True),
-        boundary_dials=tuple(Dial.of(reading, zone) for reading in (series.first, series.last) if reading),
-        as_of=moment_text(series.as_of, zone) if series.as_of else "",
-        change=change,
-    )
 
 
 def _holds(span: Span, moment: datetime) -> bool:
     return span.start <= moment < span.end
 
 
-def _within(day: date, first: date, last: date) -> date:
-    return max(first, min(day, last))
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What one page looks at: service points, and what the viewer may see of each.
+
+    spans       by the service point's row id, as `known_from`: since when anything can be known of it.
+    begun       of those where the viewer lives now: when that time began.
+    last        now; after a move-out the last moment of the viewer's time.
+    """
+
+    points: tuple[ServicePoint, ...]
+    spans: Mapping[int, Sequence[Span]]
+    known_from: Mapping[int, datetime]
+    begun: Mapping[int, datetime]
+    moment: datetime
+    last: datetime
+    zone: ZoneInfo
+    unit: Unit
+
+    @property
+    def first(self) -> datetime:
+        return min(self.known_from.values())
+
+    def series(self, cuts: Sequence[Cut]) -> list[UsageSeries]:
+        """Return series over these cuts: of one meter, or the sums of all."""
+        of_points = [
+            usages(point, cuts, zone=self.zone, unit=self.unit, spans=self.spans[point.pk]) for point in self.points
+        ]
+        since = [self.known_from[point.pk] for point in self.points]
+        return [together(parts, since) for parts in zip(*of_points, strict=True)]
 
 
-def _first_installed(service_point: ServicePoint) -> datetime | None:
-    found: datetime | None = Installation.objects.filter(service_point=service_point).aggregate(at=Min("start"))["at"]
-    return found
-
-
-def _series(
-    service_point: ServicePoint, start: datetime, end: datetime, by: By, unit: Unit, spans: Sequence[Span]
-) -> UsageSeries:
-    return usage(service_point, start=start, end=end, resolution=by.resolution, unit=unit, spans=spans)
-
-
-def _headline(
-    service_point: ServicePoint, moment: datetime, zone: ZoneInfo, unit: Unit, spans: Sequence[Span]
-) -> Headline:
-    """Return today, yesterday and this month so far: days of one series, so that they agree with every chart."""
-    today = period_of(By.HOUR, moment.astimezone(zone).date(), zone)
-    yesterday = period_of(By.HOUR, today.previous_first(), zone)
-    month = period_of(By.DAY, today.first, zone)
-    days = _series(service_point, min(month.start, yesterday.start), today.end, By.DAY, unit, spans)
-    volumes = {row.start: row.volume for row in days.rows}
-    of_month = [v for row in days.rows if row.start >= month.start and (v := row.volume) is not None]
-    return Headline(
-        today=_figure(volumes.get(today.start), unit),
-        yesterday=_figure(volumes.get(yesterday.start), unit),
-        month=_figure(sum(of_month[1:], of_month[0]), unit) if of_month else None,
-        as_of=_as_of(days.as_of, today, zone),
+def _sight(points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], unit: Unit) -> _Sight:
+    moment = now()
+    installed = dict(
+        Installation.objects.filter(service_point__in=points)
+        .order_by()
+        .values_list("service_point")
+        .annotate(at=Min("start"))
     )
+    known_from = {p.pk: max(spans[p.pk][0].start, installed.get(p.pk) or spans[p.pk][0].start) for p in points}
+    begun = {p.pk: span.start for p in points for span in spans[p.pk] if _holds(span, moment)}
+    ended = max(spans[p.pk][-1].end for p in points)
+    last = moment if begun else ended - _MICROSECOND
+    shown = {p.pk: spans[p.pk] for p in points}
+    return _Sight(tuple(points), shown, known_from, begun, moment, last, utility_zone(), unit)
+
+
+def usage_page(
+    user: User | Viewer,
+    service_point: ServicePoint,
+    *,
+    by: By,
+    day: date | None,
+    at: datetime | None = None,
+    compare: Compare | None = None,
+    all_meters: bool = False,
+) -> UsagePage:
+    """Gather the page of one service point, or of all that its home has.
+
+    day, at  any day of the wanted period, or a moment of the wanted hour; None for the present one.
+    raises   Refused(`not-yours`) when the person never lived there.
+    """
+    change = current_change()  # read first: what is committed later is announced by the stream
+    spans = visible_places(user)
+    if not spans.get(service_point.pk):
+        raise Refused("not-yours", "this service point is not one of yours")
+    points = _sorted([point for point in visible_service_points(user) if point.pk in spans], spans, now())
+    home = [point for point in points if point.premise_id == service_point.premise_id]
+    unit = preferred_unit(viewer(user).user)
+    sight = _sight(home if all_meters else [service_point], spans, unit)
+    period = _period(sight, by, day, at)
+    series, headline = _series(sight, period)
+    current = dials(sight.begun, zone=sight.zone) if sight.begun else ()
+    links = Links(reverse("resident:usage", args=[service_point.public_id]), period, compare, all_meters)
+    last_day = sight.last.astimezone(sight.zone).date()
+    ahead = period.next()
+    return UsagePage(
+        service_point=service_point,
+        meters=_meters(home, links, service_point),
+        others=tuple(point for point in points if point.premise_id != service_point.premise_id),
+        streams=tuple(point for point in sight.points if point.pk in sight.begun),
+        unit=UNITS[unit],
+        links=links,
+        views=_views(links, sight),
+        compares=_compares(links),
+        comparison=_comparison(user, sight, links, series),
+        previous=period.previous() if period.start > sight.first else None,
+        following=ahead if ahead.start <= sight.last else None,
+        first_day=sight.first.astimezone(sight.zone).date(),
+        today=last_day,
+        is_now=period.start <= sight.moment < period.end,
+        moved_out="" if sight.begun else moment_text(sight.last + _MICROSECOND, sight.zone),
+        waiting=bool(sight.begun) and not current,
+        headline=headline,
+        dials=current,
+        leak=open_leak(sight.begun, now=sight.moment, zone=sight.zone, unit=unit) if sight.begun else None,
+        rows=finished_rows(series, period, moment=sight.moment, known_from=sight.first),
+        total=Figure.of(series.total, unit, exact_text=True),
+        boundary_dials=_boundary_dials(series, sight),
+        as_of=moment_text(series.as_of, sight.zone) if series.as_of else "",
+        change=change,
+    )
+
+
+def _period(sight: _Sight, by: By, day: date | None, at: datetime | None) -> Period:
+    first, last = (moment.astimezone(sight.zone).date() for moment in (sight.first, sight.last))
+    day = max(first, min(day or last, last))
+    if by is not By.MINUTE:
+        return period_of(by, day, sight.zone)
+    if at is None:
+        at = sight.last if day == last else period_of(By.HOUR, day, sight.zone).start
+    at = max(sight.first, min(at, sight.last))
+    hour = period_of(by, day, sight.zone, at=at)
+    return period_of(by, day, sight.zone, at=at, piece=_piece(sight, hour))
+
+
+def _piece(sight: _Sight, hour: Period) -> timedelta:
+    """Return how long one bar of an hour is: about as long as it usually is from one read to the next."""
+    start = hour.start - _READS_BEFORE
+    gaps: list[int] = []
+    for point in sight.points:
+        for counter in counters_at(point, Span(start, hour.end)):
+            moments = [
+                read.read_us for r in counter.registers for read in reads_of(r.pk, to_us(start), to_us(hour.end))
+            ]
+            gaps += [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    usual = timedelta(microseconds=median(gaps)) if gaps else _PIECES[1]
+    return next((piece for piece in _PIECES if usual <= piece * 1.5), timedelta(hours=1))
+
+
+def _series(sight: _Sight, period: Period) -> tuple[UsageSeries, Headline | None]:
+    """Return the chart's series and the headline: cut from one look, so that they agree."""
+    cuts = [Cut(period.edges, period.by.resolution)]
+    if not sight.begun:
+        return sight.series(cuts)[0], None
+    day = sight.moment.astimezone(sight.zone).date()
+    today, month = period_of(By.HOUR, day, sight.zone), period_of(By.DAY, day, sight.zone)
+    hour = period_of(By.MINUTE, day, sight.zone, at=sight.moment)
+    cuts += [
+        Cut((today.previous().start, today.start, today.end), "day"),
+        Cut((month.start, today.end), "month"),
+        Cut((hour.start, hour.end), "hour"),
+    ]
+    series, days, of_month, of_hour = sight.series(cuts)
+    yesterday_row, today_row = days.rows
+    headline = Headline(
+        hour=Figure.of(of_hour.total, sight.unit),
+        today=Figure.of(today_row.volume, sight.unit),
+        yesterday=Figure.of(yesterday_row.volume, sight.unit),
+        month=Figure.of(of_month.total, sight.unit),
+        as_of=_as_of(days.as_of or of_month.as_of, today, sight.zone),
+    )
+    return series, headline
 
 
 def _as_of(as_of: datetime | None, today: Period, zone: ZoneInfo) -> str:
@@ -212,7 +241,66 @@ def _as_of(as_of: datetime | None, today: Period, zone: ZoneInfo) -> str:
     return clock_time(as_of, zone) if as_of >= today.start else moment_text(as_of, zone)
 
 
-def _figure(value: Decimal | None, unit: Unit, *, exact_text: bool = False) -> Figure | None:
-    if value is None:
+def _boundary_dials(series: UsageSeries, sight: _Sight) -> tuple[Dial, ...]:
+    """Return the dials between which the total lies; of several meters each has its own page for that."""
+    if len(sight.points) > 1:
+        return ()
+    return tuple(Dial.of(reading, sight.zone) for reading in (series.first, series.last) if reading)
+
+
+def _meters(home: Sequence[ServicePoint], links: Links, service_point: ServicePoint) -> tuple[Choice, ...]:
+    if len(home) < 2:
+        return ()
+    each = [
+        Choice(
+            f"meter-{number}",
+            meter_name(point.label),
+            Links(reverse("resident:usage", args=[point.public_id]), links.period, links.compare).here,
+            point.pk == service_point.pk and not links.together,
+        )
+        for number, point in enumerate(sorted(home, key=lambda point: point.pk), start=1)
+    ]
+    whole = Links(links.path, links.period, links.compare, together=True)
+    return (*each, Choice("meters-all", _("All meters of this home"), whole.here, links.together))
+
+
+def _views(links: Links, sight: _Sight) -> tuple[Choice, ...]:
+    period = links.period
+    holds_now = period.start <= sight.last < period.end
+    day = sight.last.astimezone(sight.zone).date() if holds_now else period.first
+    at = sight.last if holds_now else max(period.start, sight.first)
+    return tuple(
+        Choice(f"by-{by.value}", str(words.view), links.to(period_of(by, day, sight.zone, at=at)), by is period.by)
+        for by, words in PERIOD_WORDS.items()
+    )
+
+
+def _compares(links: Links) -> tuple[Choice, ...]:
+    without = Choice("compare-none", _("Nothing"), links.comparing(None), links.compare is None)
+    found = offered(links.period.by, together=links.together)
+    return (
+        without,
+        *(Choice(f"compare-{c.value}", text, links.comparing(c), c is links.compare) for c, text in found),
+    )
+
+
+def _comparison(user: User | Viewer, sight: _Sight, links: Links, series: UsageSeries) -> Comparison | None:
+    period, compare = links.period, links.compare
+    if compare is None or compare not in dict(offered(period.by, together=links.together)):
         return None
-    return Figure(number(value.normalize()) if exact_text else headline_number(value, unit), plain_decimal(value))
+    if compare is Compare.SIMILAR:
+        (point,) = sight.points
+        lived = Occupancy.objects.filter(allowed(user, Permission.USAGE, to="account__"), service_point=point)
+        accounts = set(lived.values_list("account_id", flat=True))
+        peers = similar_use(point, accounts, period.first, period.last_excluded)
+        return with_similar(period, series, peers, sight.unit)
+    other = other_period(period, compare)
+    running = period.start <= sight.moment < period.end
+    until = series.as_of if running else period.end
+    cuts = [Cut(other.edges, other.by.resolution)]
+    if until is not None and until > period.start:
+        same = counterpart(until, period, other)
+        cuts += [Cut((other.start, max(same, other.start + _MICROSECOND)), "hour"), Cut((period.start, until), "hour")]
+    found = sight.series(cuts)
+    before, own = (found[1], found[2]) if len(found) > 1 else (found[0], None)
+    return with_period(compare, found[0], Sides(period, other, own, before, running), sight.unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.decorators import login_required
@@ -17,6 +17,7 @@ from portal.access.viewing import person_of, viewer_of
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.customers.services import visible_service_points
+from portal.resident.compare import Compare
 from portal.resident.costs import account_living_at, cost_card
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from portal.core.models import User
     from portal.customers.models import ServicePoint
     from portal.customers.permissions import Viewer
-    from portal.resident.costs import CostCard
+    from portal.resident.compare import Compare
+from portal.resident.costs import CostCard
 
 
 def service_point_of(who: User | Viewer, public_id: str) -> ServicePoint:
@@ -54,13 +56,19 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def usage(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Show the usage of one service point by hour, day or month."""
+    """Show the usage of one service point, or of all meters of its home, in one of five views."""
     user = viewer_of(request)
     service_point = service_point_of(user, public_id)
     try:
-        by = By(request.GET.get("by", By.HOUR.value))
-        day = date.fromisoformat(text) if (text := request.GET.get("date", "")) else None
-        page = usage_page(user, service_point, by=by, day=day)
+        page = usage_page(
+            user,
+            service_point,
+            by=By(request.GET.get("by", By.HOUR.value)),
+            day=date.fromisoformat(text) if (text := request.GET.get("date", "")) else None,
+            at=_moment(request.GET.get("at", "")),
+            compare=Compare(text) if (text := request.GET.get("compare", "")) else None,
+            all_meters=request.GET.get("meters") == "all",
+        )
     except (ValueError, OverflowError, Refused) as error:
         raise BadRequest(str(error)) from error
     context = {
@@ -68,9 +76,16 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
         "units": UNITS.values(),
         "tab": "usage",
         "cost": _cost(request, user, service_point),
-        "series": {"change": page.change, "rows": [row.as_json() for row in page.rows]},
+        "series": page.chart(),
     }
     return render(request, "resident/usage.html", context)
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _cost(request: HttpRequest, user: Viewer, service_point: ServicePoint) -> CostCard | None:

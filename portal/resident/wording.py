@@ -47,6 +47,12 @@ UNITS: dict[Unit, UnitWords] = {
 SYMBOLS = {Unit.KILOGALLON: "kgal", **{unit: words.symbol for unit, words in UNITS.items()}}
 
 
+def meter_name(label: str) -> str:
+    """Return what a meter of a home is called: its service point's label, translated where it is a usual one."""
+    usual = {"water": _("Water"), "irrigation": _("Irrigation"), "domestic": _("Indoor use"), "fire": _("Fire line")}
+    return usual.get(label.lower(), label)
+
+
 def number(value: Decimal, places: int | None = None) -> str:
     """Return 1234.5 as `1,234.5`, rounded half up when `places` is given."""
     if places is not None:

@@ -6,9 +6,10 @@
   const STREAM_RETRY_MS = 15000;   // after the server closed the stream for good (signed out, restarted)
   const REFRESH_SPACING_MS = 400;  // reads that come faster share one fetch
   const ANNOUNCE_SPACING_MS = 60000;  // a screen reader hears the headline at most once a minute
-  const COLOURS = { bar: "#005ea2", estimated: "#2378c3", grid: "#e3ebf1", text: "#3b4f63", gap: "#71869a" };
+  const COLOURS = { bar: "#005ea2", estimated: "#2378c3", grid: "#e3ebf1", text: "#3b4f63", gap: "#71869a",
+    other: "#14304a" };
 
-  const state = { chart: null, figure: null, rows: [], source: null, retry: 0, lastId: "", timer: 0, refreshedAt: 0,
+  const state = { chart: null, figure: null, rows: [], other: null, sources: [], retry: 0, lastId: "", timer: 0, refreshedAt: 0,
     announcedAt: 0, announced: "", leak: "" };
 
   const $ = (id) => document.getElementById(id);
@@ -20,12 +21,13 @@
     return element ? JSON.parse(element.textContent) : null;
   }
 
-  function columns(rows) {
-    const plain = (row) => row.mark === "measured";
+  function columns(data) {
+    const rows = data.rows, plain = (row) => row.mark === "measured";
     return [
       rows.map((_, index) => index),
       rows.map((row) => (plain(row) ? row.volume : null)),
       rows.map((row) => (plain(row) ? null : row.volume)),
+      data.other ? data.other.volumes : rows.map(() => null),
     ];
   }
 
@@ -58,7 +60,7 @@
 
   function labelSteps(u) {
     const count = state.rows.length, room = Math.max(1, Math.floor(u.width / 58));
-    const allowed = count > 20 && count < 27 ? [1, 2, 3, 4, 6, 12] : [1, 2, 5, 7, 10, 15];
+    const allowed = (count > 20 && count < 27) || count === 12 ? [1, 2, 3, 4, 6, 12] : [1, 2, 5, 7, 10, 15];
     const step = allowed.find((candidate) => count / candidate <= room) || 24;
     return state.rows.map((_, index) => index).filter((index) => index % step === 0);
   }
@@ -72,6 +74,9 @@
     amount.textContent = row.text;
     box.append(amount, row.title);
     if (row.note) { box.append(document.createElement("br"), row.note); }
+    if (state.other && state.other.texts[index]) {
+      box.append(document.createElement("br"), state.other.name + ": " + state.other.texts[index]);
+    }
     box.style.display = "block";
     const centre = u.over.offsetLeft + u.valToPos(index, "x");
     const left = Math.min(Math.max(centre - box.offsetWidth / 2, 0), u.width - box.offsetWidth);
@@ -81,6 +86,7 @@
   function build(figure, data) {
     const font = "13px " + getComputedStyle(document.body).fontFamily;
     const bars = uPlot.paths.bars({ size: [0.74, 56], radius: 0.12 });
+    const frames = uPlot.paths.bars({ size: [0.9, 68] });  // told apart by its shape: a dashed frame around the bar
     const height = () => (window.innerWidth < 768 ? 240 : 320);
     const options = {
       width: figure.clientWidth, height: height(), padding: [14, 4, 0, 0],
@@ -101,10 +107,11 @@
         { fill: COLOURS.bar, stroke: COLOURS.bar, width: 0, paths: bars, points: { show: false } },
         { fill: (u) => hatch(u.ctx, COLOURS.estimated, "#d6e8f5"), stroke: COLOURS.estimated, width: 1, paths: bars,
           points: { show: false } },
+        { stroke: COLOURS.other, width: 2, dash: [5, 4], paths: frames, points: { show: false } },
       ],
       hooks: { drawClear: [drawGaps], setCursor: [note] },
     };
-    const chart = new uPlot(options, columns(data.rows), figure);
+    const chart = new uPlot(options, columns(data), figure);
     new ResizeObserver(() => {
       if (figure.clientWidth && figure.clientWidth !== chart.width) {
         chart.setSize({ width: figure.clientWidth, height: height() });
@@ -120,15 +127,15 @@
 
   function sync() {
     const figure = $("usage-chart"), data = readData();
-    if (data) { state.rows = data.rows; state.lastId = state.lastId || String(data.change); }
+    if (data) { state.rows = data.rows; state.other = data.other; state.lastId = state.lastId || String(data.change); }
     if (!figure || !data) { state.chart = state.figure = null; return; }
     const known = data.rows.some((row) => row.volume !== null);
-    figure.hidden = !known;
+    if (figure.hidden === known) figure.hidden = !known;
     if ($("usage-numbers")) $("usage-numbers").hidden = !known;
     if (!known) return;
     data.axis = new Intl.NumberFormat("en-US", { maximumFractionDigits: 4 });  // decimals as everywhere on the page
     if (state.figure === figure) {
-      state.chart.setData(columns(data.rows));
+      state.chart.setData(columns(data));
     } else {
       state.figure = figure;
       state.chart = build(figure, data);
@@ -145,24 +152,31 @@
 
   function closeStream() {
     clearTimeout(state.retry);
-    if (state.source) { state.source.close(); state.source = null; }
+    state.sources.forEach((source) => source.close());
+    state.sources = [];
     showLive(false);
   }
 
+  const connected = () => state.sources.length > 0
+    && state.sources.every((source) => source.readyState === EventSource.OPEN);
+
+  // One stream for each meter that the page adds up; a page of one meter has one.
   function openStream() {
     const place = $("live-refresh");
-    if (!place || document.hidden || state.source || !window.EventSource) return;
-    const source = new EventSource(place.dataset.stream + "?since=" + encodeURIComponent(state.lastId || "0"));
-    state.source = source;
-    source.onopen = () => showLive(true);
-    source.addEventListener("usage", (event) => { state.lastId = event.lastEventId; refreshSoon(); });
-    source.onerror = () => {
-      showLive(false);
-      if (source.readyState === EventSource.CLOSED) {
-        closeStream();
-        state.retry = setTimeout(openStream, STREAM_RETRY_MS);
-      }
-    };
+    if (!place || document.hidden || state.sources.length || !window.EventSource) return;
+    state.sources = place.dataset.streams.split(" ").filter(Boolean).map((address) => {
+      const source = new EventSource(address + "?since=" + encodeURIComponent(state.lastId || "0"));
+      source.onopen = () => showLive(connected());
+      source.addEventListener("usage", (event) => { state.lastId = event.lastEventId; refreshSoon(); });
+      source.onerror = () => {
+        showLive(false);
+        if (source.readyState === EventSource.CLOSED) {
+          closeStream();
+          state.retry = setTimeout(openStream, STREAM_RETRY_MS);
+        }
+      };
+      return source;
+    });
   }
 
   function refreshSoon() {
@@ -195,6 +209,7 @@
     state.leak = leak ? leak.querySelector("h2").textContent.trim() : "";
     sync();
     announce();
+    state.streams = $("live-refresh") ? $("live-refresh").dataset.streams : "";
     openStream();
     document.addEventListener("visibilitychange", () => (document.hidden ? closeStream() : openStream()));
     window.addEventListener("pagehide", closeStream);
@@ -203,7 +218,9 @@
     document.body.addEventListener("htmx:afterSettle", () => {
       sync();
       announce();
-      showLive(Boolean(state.source && state.source.readyState === EventSource.OPEN));
+      const place = $("live-refresh"), streams = place ? place.dataset.streams : "";
+      if (streams !== state.streams) { state.streams = streams; closeStream(); openStream(); }  // another meter
+      showLive(connected());
     });
     document.body.addEventListener("htmx:historyRestore", () => { state.figure = null; sync(); });
   }
