@@ -37,6 +37,7 @@ def addresses(system: System) -> list[str]:
         *(f"     leaks at     {resident_email(int(leak.partition(':')[0]) + 1)}" for leak in system.options.leaks),
         f"     staff        {STAFF_EMAIL}",
         f"     password     {DEMO_PASSWORD}",
+        f"     messages     {system.url}/outbox/   (every email and text that people would get)",
         "",
     ]
 
