@@ -451,11 +451,12 @@ def _add_groups() -> None:
     from portal.bill_cli import bill_group
     from portal.import_cli import import_group
     from portal.ledger_cli import ledger_group
+    from portal.messages_cli import messages_group
     from portal.rates_cli import rates_group
     from portal.reads_cli import reads_group
     from portal.reconcile_cli import reconcile_bills
 
-    for command in (bill_group, import_group, ledger_group, rates_group, reads_group, reconcile_bills):
+    for command in (bill_group, import_group, ledger_group, messages_group, rates_group, reads_group, reconcile_bills):
         portal.add_command(command)
 
 

@@ -1,7 +1,7 @@
 """Brings bills to customers: by email unless paper was asked for, queued in the transaction that issues them.
 
-An account that can be reached by neither an address of its own nor its holder's verified one gets paper: a bill that
-nobody received is no bill.
+An account that can be reached by neither an address of its own nor its holder's verified one gets paper, and so does
+one from whose addresses messages come back: a bill that nobody received is no bill.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
 from portal.customers.models import AccountAccess
 from portal.notifications.attachments import Attached, Maker, register
+from portal.notifications.bounces import bad_addresses
 from portal.notifications.models import Category, Message
 from portal.notifications.services import NewEmail, code_text, queue_emails
 
@@ -70,11 +71,14 @@ def deliver_many(bills: Sequence[Bill]) -> None:
     accounts = [bill.account_id for bill in bills]
     billing = BillingAccount.objects.in_bulk(accounts)
     holders = _holders_addresses(accounts)
+    bad = bad_addresses()
     emails, deliveries = list[NewEmail](), list[BillDelivery]()
     moment = now()
     for bill, facts in zip(bills, facts_for(bills), strict=True):
         row = billing.get(bill.account_id)
-        address = "" if row is not None and row.paper else (row and row.email) or holders.get(bill.account_id, "")
+        known = (row.email if row else "", holders.get(bill.account_id, ""))
+        reached = (one for one in known if one and one.lower() not in bad)
+        address = "" if row is not None and row.paper else next(reached, "")
         if address:
             emails.append(_email(bill, facts, address))
         to = address or " / ".join(facts.mail_to)[:_TO_CHARS]

@@ -49,6 +49,9 @@ PROVIDERS: tuple[str, ...] = (
     "portal.downloads.personal_data:SIGN_INS",
     "portal.downloads.personal_data:INVITATIONS",
     "portal.downloads.personal_data:TOKENS",
+    "portal.notifications.personal_data:MESSAGES",
+    "portal.notifications.personal_data:RECEIVED_TEXTS",
+    "portal.notifications.personal_data:PHONES",
 )
 """`module:NAME` of each PersonalData, in the order of the export."""
 

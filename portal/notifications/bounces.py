@@ -52,6 +52,11 @@ def is_bad(address: str) -> bool:
     return BadAddress.objects.filter(email=address.lower()).exists()
 
 
+def bad_addresses() -> frozenset[str]:
+    """Return every address from which messages come back, in lower case: few among thousands."""
+    return frozenset(BadAddress.objects.values_list("email", flat=True))
+
+
 @transaction.atomic
 def mark_bad(address: str, reason: str, *, actor: User | None = None, label: str = "") -> BadAddress:
     """Send no more messages to an address, until its owner confirms it again.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.account.signals import email_confirmed
+from click.testing import CliRunner
 from django.core import mail
 from django.core.cache import cache
 from django.core.mail.backends.filebased import EmailBackend
@@ -18,13 +21,15 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from portal.cli import portal
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.customers.models import Account
 from portal.notifications.bounces import clear_bad, is_bad, mark_bad, take_report
 from portal.notifications.history import code_typed
-from portal.notifications.models import BadAddress, Category, Message
+from portal.notifications.models import BadAddress, Category, Message, Phone, ReceivedText
 from portal.notifications.notify import Channel, Notice, notify
+from portal.notifications.personal_data import MESSAGES, PHONES, RECEIVED_TEXTS
 from portal.notifications.sending import send_due
 from portal.notifications.services import NewEmail, NewText, code_text, queue_email, queue_texts
 from portal.resident.messages import ASKS_A_HOME
@@ -155,7 +160,8 @@ def test_right_and_wrong_codes_take_the_same_steps(client: Client, ana: User) ->
     for typed in (message.public_id, "bcdfghjkmnpqr", "nonsense"):
         with CaptureQueriesContext(connection) as asked:
             _ask(client, typed)
-        steps.append([query["sql"].replace(code_typed(typed), "") for query in asked.captured_queries])
+        said = [re.sub(r"'[^']*'", "?", query["sql"]) for query in asked.captured_queries]
+        steps.append([sql for sql in said if "SAVEPOINT" not in sql and "headwater_cache" not in sql])
     assert steps[0] == steps[1] == steps[2]
 
 
@@ -390,3 +396,35 @@ def test_the_outbox_reads_as_its_receivers_would(
     assert page.index("123456") < page.index("Second ñ") < page.index("First")
     assert '<a href="https://water.city.example/x/"' in page
     assert "<script>" not in page.split("<main")[1]
+
+
+# what is held about a person
+
+
+def test_a_person_takes_along_and_leaves_behind_what_is_theirs(ana: User) -> None:
+    _email(ana, "k1", sent_at=NOON)
+    _email(ana, "k2")
+    Phone.objects.create(
+        user=ana, number="+14055550123", consented_at=NOON, verified_at=NOON, consent_text="Yes", consent_language="en"
+    )
+    ReceivedText.objects.create(provider_id="SM1", number="+14055550123", kind="other", text="hi", received_at=NOON)
+    kinds = {kind.name: kind for kind in (MESSAGES, RECEIVED_TEXTS, PHONES)}
+    held = {name: list(kind.rows(ana)) for name, kind in kinds.items()}
+    assert [len(rows) for rows in held.values()] == [2, 1, 1]
+    assert held["telephones"][0]["consent_text"] == "Yes"
+    assert [kind.erase(ana) for kind in kinds.values()] == [2, 1, 1]
+    assert [kind.erase(ana) for kind in kinds.values()] == [0, 0, 0]
+    left = Message.objects.get()
+    assert (left.to, left.text, left.subject, left.user, left.sent_at) == ("", "", "", None, NOON)
+    assert ReceivedText.objects.get().text == ""
+    assert send_due().sent == 0
+
+
+def test_a_mail_server_pipes_its_reports_in(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = _email(ana, sent_at=NOON)
+    answer = CliRunner().invoke(portal, ["messages", "bounce", "--json"], input=_report(message))
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.output)["recipients"][0]["ours"] is True
+    assert is_bad(ana.email)
+    answer = CliRunner().invoke(portal, ["messages", "count", "--json"])
+    assert json.loads(answer.output)["email"]["came-back"] == 1
