@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
@@ -31,14 +32,25 @@ class PersonLanguageMiddleware(MiddlewareMixin):
             request.LANGUAGE_CODE = chosen
 
 
+def page_before(request: HttpRequest) -> str:
+    """Return the path and query of the page of ours from which a request came, nothing for others."""
+    came_from = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(came_from, allowed_hosts={request.get_host()}):
+        return ""
+    parts = urlsplit(came_from)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    """Keep a language for this browser, and for the person if one is signed in; go back to the page that was open."""
-    language = request.POST.get("language", "")
-    target = request.POST.get("next", "")
-    safe = url_has_allowed_host_and_scheme(
-        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
+    """Keep a language for this browser, and for the person if one is signed in; go back to the page that was open.
+
+    That is what the address bar showed: parts of a page may have moved on since it was drawn. A page that answered a
+    form has no address of its own; it says `fixed` and names the page of the form.
+    """
+    language, here = request.POST.get("language", ""), {request.get_host()}
+    target = (not request.POST.get("fixed") and page_before(request)) or request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(target, allowed_hosts=here, require_https=request.is_secure())
     answer = HttpResponseRedirect(target if safe else "/", status=303)
     if language not in dict(settings.LANGUAGES):
         return answer

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from django import template
-from django.utils.http import url_has_allowed_host_and_scheme
 
+from portal.core.language import page_before
 from portal.core.utility import in_language
 
 if TYPE_CHECKING:
@@ -43,8 +42,4 @@ def this_page(context: Context) -> str:
         return "/"
     if request.method in ("GET", "HEAD"):
         return request.get_full_path()
-    came_from = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(came_from, allowed_hosts={request.get_host()}):
-        return "/"
-    parts = urlsplit(came_from)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return page_before(request) or "/"
