@@ -18,8 +18,10 @@ from portal.access.forgetting import forget
 from portal.alerts.evaluation import look_at_events, look_at_usage
 from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
+from portal.comparison.averages import compute_similar_homes
 from portal.core.clock import clock, now
 from portal.core.models import DueJob
+from portal.downloads.retention import forget_old
 from portal.ingest.letters import prune_letters
 from portal.metering.folding import fold_closed_days
 from portal.metering.validation.screening import screen_recent
@@ -53,8 +55,10 @@ JOBS = (
     Job("alerts of leaks, bills and notices", timedelta(minutes=1), look_at_events),
     Job("alerts of water use", timedelta(minutes=10), look_at_usage),
     Job("forget old tries and sign-ins", timedelta(days=1), forget),
+    Job("similar homes", timedelta(days=1), compute_similar_homes),
     Job("late fees and budget plans", timedelta(days=1), daily_money),
     Job("audit the books", timedelta(days=1), audit_nightly),
+    Job("take away what is past its time", timedelta(days=1), forget_old),
 )
 
 

@@ -92,6 +92,25 @@ SECTIONS: tuple[Section, ...] = (
         gettext_lazy("The mobile number that gets alerts and reminders."),
         "resident:phone",
     ),
+    Section(
+        "comparisons",
+        gettext_lazy("Comparison with similar homes"),
+        gettext_lazy("Leave your home out of it, both ways."),
+        "resident:comparisons",
+        Permission.MANAGE,
+    ),
+    Section(
+        "privacy",
+        gettext_lazy("Your data"),
+        gettext_lazy("What is kept and for how long, a copy of everything, deleting your login."),
+        "resident:privacy",
+    ),
+    Section(
+        "tokens",
+        gettext_lazy("Tokens for programs"),
+        gettext_lazy("Let a program of yours read your water use or bills."),
+        "resident:tokens",
+    ),
 )
 
 
