@@ -1,8 +1,8 @@
 """Homes for the browser tests, from a seed: residents, meters, reads, a leak, a gap. A program beside the portal.
 
 `python -m tests.browser.homes load` fills an initialised portal; `read METER COUNTS` lets a meter count on;
-`leak METER` opens a leak. It takes the portal's environment (HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any
-portal process does.
+`leak METER` opens a leak; `look` makes the worker's looks for alerts due again. It takes the portal's environment
+(HEADWATER_PORTAL_DIR, HEADWATER_CLOCK, ...), as any portal process does.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ def main(arguments: list[str]) -> None:
         count_on(arguments[1], int(arguments[2]))
     elif arguments[0] == "leak":
         open_leak(arguments[1])
+    elif arguments[0] == "look":
+        look_again()
+    elif arguments[0] == "send":
+        send()
     else:
         raise SystemExit(f"unknown: {arguments[0]}")
 
@@ -91,6 +95,18 @@ def load() -> None:
     chief.update(is_staff=True, is_superuser=True, name="Cora Chief")
     _unclaimed(moment)
     open_leak("CVW-10000002")
+    _home("msg-mia@example.org", "23 Spring Lane", "CVW-10000022", moment, [])
+    own = random.Random(SEED + 1)
+    for number, name in enumerate(("alert-gil", "alert-hana", "alert-ines")):
+        meter = f"CVW-3000000{number}"
+        _home(f"{name}@example.org", f"{21 + number} Pine Street", meter, start, _reads(own, start, moment))
+
+
+def send() -> None:
+    """Send what waits, as the worker does: into the outbox folder."""
+    from portal.notifications.sending import send_due
+
+    print(send_due().sent)
 
 
 def _reads(
@@ -243,6 +259,13 @@ def open_leak(meter_id: str) -> None:
         },
     )
     _apply([], collector="cvw-north-1", events=[event])
+
+
+def look_again() -> None:
+    """Make the worker's looks for alerts due, whenever the last ones were."""
+    from portal.core.models import DueJob
+
+    DueJob.objects.filter(name__startswith="alerts of").delete()
 
 
 if __name__ == "__main__":

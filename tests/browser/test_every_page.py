@@ -64,6 +64,15 @@ def _look(reason: str) -> Callable[[Page], None]:
     return act
 
 
+def _code(typed: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        page.fill("#message-code", typed)
+        page.click("#check-code")
+        page.wait_for_selector("#code-unknown")
+
+    return act
+
+
 def _spanish(page: Page) -> None:
     if page.get_attribute("html", "lang") != "es":
         page.click("#switch-language")
@@ -86,6 +95,16 @@ LOOKS = [
     Look("usage-spanish", as_="ben@example.org", then=_spanish),
     Look("leak", as_="ben@example.org"),
     Look("two-homes", as_="dora@example.org"),
+    Look("alerts", "/alerts/", as_="alert-hana@example.org"),
+    Look("alerts-none-to-see", "/alerts/", as_="nobody@example.org"),
+    Look("my-notifications", "/profile/notifications/", as_="alert-hana@example.org"),
+    Look("my-notifications-nobody", "/profile/notifications/", as_="nobody@example.org"),
+    Look("phone", "/profile/phone/", as_="msg-mia@example.org"),
+    Look("messages", "/profile/messages/", as_="msg-mia@example.org"),
+    Look("message-real", "/message/"),
+    Look("message-real-unknown", "/message/", then=_code("bcdf-ghjk-mnpqr")),
+    Look("outbox", "/outbox/"),
+    Look("staff-messages", "/staff/messages/", as_="staff@example.org"),
     Look("one-read-only", as_="cherry2@example.org"),
     Look("no-place", as_="nobody@example.org"),
     Look("not-found", "/no/such/page/"),

@@ -50,7 +50,7 @@ def test_a_leak_is_told_within_one_look_to_those_who_manage_alerts_without_a_wor
         "1 Elm Street",
         "June 17, 2026, 3:00 AM",
         "11 gallons an hour",
-        "83 gallons so far",
+        "83 gallons were counted",
         "For eight hours",
         "Toilets",
         "Irrigation",

@@ -67,7 +67,7 @@ def test_the_alert_stands_on_the_list_and_its_page_says_all_of_it(home: Home, an
     listed = page(ana, "/alerts/")
     assert listed.index('id="standing"') < listed.index("Water may be leaking") < listed.index("The last year")
     shown = page(ana, f"/alerts/{alert.public_id}/")
-    for words in ("June 17, 2026, 3:00 AM", "11 gallons an hour", "83 gallons so far", "For eight hours", "Toilets:"):
+    for words in ("June 17, 2026, 3:00 AM", "11 gallons an hour", "83 gallons were counted", "For eight hours", "Toilets:"):
         assert words in shown
     assert f'href="/usage/{home.service_point.public_id}/"' in shown
     assert "We tell you" not in shown
