@@ -1,0 +1,108 @@
+"""A person ends their login: access, sessions and personal rows go; bills, ledger and reads of the meter stay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from portal.access.sign_ins import end_sessions
+from portal.billing.models import BillingAccount
+from portal.core.clock import now
+from portal.core.errors import Refused
+from portal.core.models import User
+from portal.core.personal_data import personal_data
+from portal.core.services import audit, utility_settings
+from portal.customers.models import Account, AccountAccess
+from portal.customers.services import end_access
+from portal.notifications.notify import person_language
+from portal.notifications.services import NewEmail, queue_email
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+FAREWELL = "farewell:"
+"""How the key of the last letter begins: its address goes when it was sent (`portal.downloads.retention`)."""
+GONE = "gone.invalid"
+"""The domain of the address that stands in for the person's own; nothing is ever sent there (RFC 2606)."""
+
+
+def held_alone(user: User) -> QuerySet[Account]:
+    """Return the accounts of which the person is the only holder: nobody gets their alerts any more."""
+    holders = AccountAccess.objects.filter(level=AccountAccess.Level.HOLDER, ended_at__isnull=True)
+    shared = holders.exclude(user=user).values("account")
+    return Account.objects.filter(pk__in=holders.filter(user=user).values("account")).exclude(pk__in=shared)
+
+
+@transaction.atomic
+def delete_login(user: User) -> dict[str, int]:
+    """End a person's login for ever and take away what is personal; return how many rows of each kind were touched.
+
+    The row of the user stays, without a name or address: the log of who did what names it by its opaque id.
+    raises  Refused(`staff`) for the utility's own staff, whose logins an administrator ends.
+    """
+    row = User.objects.select_for_update().get(pk=user.pk)
+    if row.is_staff or row.is_superuser:
+        raise Refused("staff", _("Logins of staff are ended by an administrator."))
+    if not row.is_active:
+        raise Refused("gone", _("This login has ended already."))
+    letter = _farewell(row)
+    on_paper = _bills_on_paper(row)
+    touched = {kind.name: kind.erase(row) for kind in personal_data()}
+    for access in AccountAccess.objects.filter(user=row, ended_at__isnull=True):
+        end_access(access, at=now(), actor=row)
+    touched["bills-on-paper"] = on_paper
+    touched["sessions"] = end_sessions(row)
+    for model in (UserSession, EmailAddress, Authenticator):
+        model.objects.filter(user=row).delete()
+    _empty(row)
+    audit("person.left", actor=row, target=row, detail=touched)
+    queue_email(letter)
+    return touched
+
+
+def _empty(row: User) -> None:
+    row.email = f"{row.public_id}@{GONE}"
+    row.username, row.name, row.language, row.last_login = None, "", "", None
+    row.is_active = False
+    row.set_unusable_password()
+    row.save()
+
+
+def _bills_on_paper(user: User) -> int:
+    """Let bills that went to the person's address go on paper; return how many accounts that are."""
+    changed = 0
+    for billing in BillingAccount.objects.select_for_update().filter(email__iexact=user.email):
+        billing.paper, billing.email = True, ""
+        billing.save(update_fields=["paper", "email"])
+        audit("bills.delivery", actor=user, target=billing.account, detail={"paper": [False, True]})
+        changed += 1
+    return changed
+
+
+def _farewell(user: User) -> NewEmail:
+    with person_language(user):
+        utility = utility_settings()
+        text = _(
+            "Your login to the portal of %(utility)s was deleted on %(day)s, as you asked.\n\n"
+            "Alerts to you have stopped. Bills that came to you by email come on paper from now on. Bills and the "
+            "readings of the meter stay with the utility, as the law requires.\n\n"
+            "If it was not you, call us at once: %(phone)s"
+        )
+        return NewEmail(
+            key=f"{FAREWELL}{user.public_id}:{int(datetime.now(UTC).timestamp())}",
+            to=user.email,
+            subject=_("Your login was deleted"),
+            text=text
+            % {
+                "utility": utility.name,
+                "day": f"{datetime.now(utility.zone_info):%Y-%m-%d}",
+                "phone": utility.contact_phone or utility.contact_email,
+            },
+            language=(user.language or "en")[:2],
+        )
