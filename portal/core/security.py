@@ -1,4 +1,4 @@
-"""Content-Security-Policy for every answer: own files only, nothing inline; and a busy database is no fault of ours."""
+"""What every answer says to browsers: own files only, nothing inline, nothing kept; and the page for our faults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils.cache import add_never_cache_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +35,10 @@ POLICY = "; ".join(
 
 
 class ContentSecurityPolicyMiddleware:
-    """Adds the policy to answers that have none of their own; works in both of Django's modes."""
+    """Adds the policy to answers that have none of their own, and keeps those to people with a session out of caches.
+
+    Works in both of Django's modes.
+    """
 
     sync_capable = True
     async_capable = True
@@ -46,14 +51,20 @@ class ContentSecurityPolicyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request and add the header."""
         response = self.get_response(request)
-        return _with_policy(response) if isinstance(response, HttpResponseBase) else self._later(response)
+        return (
+            _with_policy(request, response)
+            if isinstance(response, HttpResponseBase)
+            else self._later(request, response)
+        )
 
-    async def _later(self, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
-        return _with_policy(await response)
+    async def _later(self, request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+        return _with_policy(request, await response)
 
 
-def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
+def _with_policy(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     response.headers.setdefault("Content-Security-Policy", POLICY)
+    if settings.SESSION_COOKIE_NAME in request.COOKIES and "Cache-Control" not in response.headers:
+        add_never_cache_headers(response)
     return response
 
 

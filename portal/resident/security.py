@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from portal.access.looking import looks_at
 from portal.access.passkeys import passkeys_of, remove_passkey
 from portal.access.sign_ins import end_sessions, history_of, sessions_of
 from portal.access.viewing import person_of
@@ -71,6 +72,7 @@ def sign_ins(request: HttpRequest) -> HttpResponse:
     context = {
         "sessions": [(one, moment_text(one.since, zone)) for one in sessions],
         "history": [(one, moment_text(one.at, zone), _how(one)) for one in history_of(person)],
+        "looks": [(one.account, moment_text(one.at, zone)) for one in looks_at(person)],
         "tab": "profile",
     }
     return render(request, "resident/sign_ins.html", context)
