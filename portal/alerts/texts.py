@@ -115,7 +115,8 @@ def _leak(alert: Alert, reader: Reader) -> _Said:
     if rate := evidence.get("litres_per_h"):
         what += " " + _("At least %(rate)s an hour.") % {"rate": reader.volume(rate)}
     if so_far := evidence.get("litres"):
-        what += " " + _("%(amount)s were counted until we noticed, other use included.") % {"amount": reader.volume(so_far)}
+        counted = {"amount": reader.volume(so_far)}
+        what += " " + _("%(amount)s were counted until we noticed, other use included.") % counted
     title = _("Water is running very fast and does not stop") if urgent else _("Water may be leaking")
     close = (_("If you see water, close the main valve first, then call us."),) if urgent else ()
     return _Said(title, title, what, leak_rule(str(evidence.get("rule", ""))), (*close, *_leak_checks()), title + ".")
