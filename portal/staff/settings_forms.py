@@ -72,7 +72,7 @@ class PortalForm(forms.Form):
         label=gettext_lazy("Last day of the old portal"), required=False, widget=DayInput()
     )
     programme_url = forms.URLField(
-        label=gettext_lazy("Page of the metering programme"), required=False, assume_scheme="https"
+        label=gettext_lazy("Page of the metering program"), required=False, assume_scheme="https"
     )
     programme_title_en = words_field(gettext_lazy("Title of that page"), "en", most=120)
     programme_title_es = words_field(gettext_lazy("Title of that page"), "es", most=120)
