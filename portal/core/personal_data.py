@@ -52,6 +52,7 @@ PROVIDERS: tuple[str, ...] = (
     "portal.notifications.personal_data:MESSAGES",
     "portal.notifications.personal_data:RECEIVED_TEXTS",
     "portal.notifications.personal_data:PHONES",
+    "portal.service.personal_data:REQUESTS",
 )
 """`module:NAME` of each PersonalData, in the order of the export."""
 

@@ -241,3 +241,20 @@ def test_residents_do_not_reach_the_staff_pages(account: Account, ana: User) -> 
     for address in ("/staff/requests/", f"/staff/requests/{row.public_id}/", "/staff/banners/", "/staff/settings/"):
         assert client.get(address).status_code == 403
     assert client.post(f"/staff/requests/{row.public_id}/", {"action": "done"}).status_code == 403
+
+
+def test_requests_are_part_of_ones_own_data_and_leave_with_the_login(account: Account, ana: User) -> None:
+    from portal.service.personal_data import REQUESTS
+
+    closed, open_ = asked(account, ana), asked(account, ana, "stop", wished_on=LATER, phone="405-555-0111")
+    rules.withdraw(closed, by=ana)
+    rows = list(REQUESTS.rows(ana))
+    assert [row["kind"] for row in rows] == ["other", "stop"]
+    assert rows[0]["details"] == "The meter's lid is broken"
+    assert REQUESTS.erase(ana) == 2
+    assert list(REQUESTS.rows(ana)) == []
+    closed.refresh_from_db()
+    open_.refresh_from_db()
+    assert (closed.details, closed.asked_by) == ("", None)
+    assert (open_.phone, open_.asked_by) == ("405-555-0111", None)
+    rules.finish(open_, "", by=staff())
