@@ -1,0 +1,104 @@
+"""Messages in a browser: a telephone is confirmed with the code from the outbox, the history, is this message real."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.browser import pages
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import ServedPortal, Visit
+
+MIA = "msg-mia@example.org"
+
+
+def faults(page: Page) -> list[str]:
+    """Return what is wrong with a page on a desk and on a phone."""
+    found = []
+    for width, height in (pages.DESK, pages.PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
+        if (excess := pages.sideways_scroll_px(page)) > 0:
+            found.append(f"{width} px: scrolls sideways by {excess} px")
+    return found
+
+
+def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open("/profile/phone/", as_=MIA, size=pages.PHONE)
+    page.fill("#phone-number", "12")
+    page.check("#phone-consent")
+    page.click("#send-code")
+    assert page.locator("#error-summary").is_visible()
+    assert page.evaluate("document.activeElement.id") == "error-summary"
+    assert faults(page) == []
+    page.fill("#phone-number", "(405) 555-0142")
+    page.click("#send-code")
+    page.wait_for_selector("#confirm-form")
+    assert "(405) 555-0142" in page.inner_text("main")
+
+    portal.homes("send")
+    outbox = visit.open("/outbox/", size=pages.PHONE)
+    text = outbox.inner_text("[data-channel=sms] >> nth=0")
+    assert "Cedar Valley Water" in text
+    assert faults(outbox) == []
+    found = re.search(r"\b\d{6}\b", text)
+    assert found
+    page.fill("#phone-code", f"{(int(found[0]) + 1) % 1_000_000:06d}")
+    page.click("#confirm-phone")
+    page.wait_for_selector("#error-summary")
+    assert faults(page) == []
+    page.fill("#phone-code", found[0])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#phone-held")
+    assert faults(page) == []
+
+    portal.homes("send")
+    page.goto(f"{portal.url}/profile/messages/")
+    first = page.locator("#messages article").nth(0)
+    assert "telephone number for texts was changed" in first.inner_text()
+    assert "sent" in first.inner_text()
+    first.locator("summary").click()
+    assert "ending in 0142" in first.inner_text()
+    assert found[0] not in page.content()
+    assert faults(page) == []
+    code = first.locator(".code").inner_text()
+    _is_it_real(visit, code)
+    _staff_look(visit, code)
+
+
+def _is_it_real(visit: Visit, code: str) -> None:
+    page = visit.open("/message/", size=pages.PHONE)
+    page.fill("#message-code", code.upper().replace("-", " "))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#code-known")
+    assert "by email, about your account" in page.inner_text("#code-known")
+    assert faults(page) == []
+    page.fill("#message-code", "bcdf-ghjk-mnpqr")
+    page.click("#check-code")
+    page.wait_for_selector("#code-unknown")
+    assert "405-555-0100" in page.inner_text("#code-unknown")
+    page.fill("#message-code", " ")
+    page.click("#check-code")
+    page.wait_for_selector("#error-summary")
+    assert faults(page) == []
+
+
+def _staff_look(visit: Visit, code: str) -> None:
+    page = visit.open("/staff/messages/", as_="staff@example.org", size=pages.PHONE)
+    page.fill("#search", code)
+    page.keyboard.press("Enter")
+    page.click("#message-log a >> nth=0")
+    page.wait_for_selector("#message-state")
+    assert faults(page) == []
+    page.fill("#read-reason", "x")
+    page.click("#read-it")
+    page.wait_for_selector("#read-error")
+    assert faults(page) == []
+    page.fill("#read-reason", "the customer asks what it said")
+    page.click("#read-it")
+    page.wait_for_selector("#message-text")
+    assert "ending in 0142" in page.inner_text("#message-text")
+    assert faults(page) == []
