@@ -166,7 +166,10 @@ def _message_code(mail: Mail) -> str:
             inner = part.get_payload(0)
             found = inner["Message-ID"] if isinstance(inner, Mail) else None
         elif part.get_content_type() == "text/rfc822-headers":
-            found = BytesParser(policy=policy.default).parsebytes(part.get_payload(decode=True) or b"")["Message-ID"]
+            held = part.get_payload(decode=True)
+            found = BytesParser(policy=policy.default).parsebytes(held if isinstance(held, bytes) else b"")[
+                "Message-ID"
+            ]
         else:
             continue
         if found:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class NotTaken(HeadwaterError):
     """A message that its server did not take.
 
-    permanent  no later try can help: somebody must correct an address, or call.
+    permanent  kept as for_good: no later try can help, somebody must correct an address, or call.
     away       the connection went with it: the messages behind it wait, untried.
     """
 
     def __init__(self, said: str, *, permanent: bool, away: bool = False) -> None:
-        self.permanent, self.away = permanent, away
+        self.for_good, self.away = permanent, away
         super().__init__(said)
 
 

@@ -146,7 +146,7 @@ def _mark_sent(message: Message, moment: datetime, provider_id: str) -> None:
 
 
 def _missed(message: Message, moment: datetime, error: NotTaken, done: Sent) -> None:
-    given_up = error.permanent or message.tries >= TRIES_MAX
+    given_up = error.for_good or message.tries >= TRIES_MAX
     row = Message.objects.filter(pk=message.pk, sent_at__isnull=True)
     row.update(
         failed_at=moment if given_up else None,

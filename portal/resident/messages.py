@@ -130,14 +130,14 @@ def address_back(request: HttpRequest, token: str) -> HttpResponse:
 
 def _line(row: Message, zone: ZoneInfo) -> Line:
     standing = standing_of(row)
-    text = "" if row.secret else row.text
+    text = "" if row.secret else row.text.strip()
     at = moment_text(standing.at, zone)
     waits = standing.state in (State.WAITING, State.LATER)
     return Line(
         title=row.subject or (_("A code for you") if row.secret else _("Text message")),
         text=text,
-        category=Category(row.category).label,
-        channel=Channel(row.channel).label,
+        category=str(Category(row.category).label),
+        channel=str(Channel(row.channel).label),
         to=number_text(row.to) if row.channel == Channel.SMS else row.to,
         code=code_text(row.public_id),
         words=str(standing.words),

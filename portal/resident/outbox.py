@@ -81,7 +81,7 @@ def _emails(file: Path) -> Iterator[Item]:
             channel="email",
             to=str(mail["To"] or ""),
             subject=str(mail["Subject"] or ""),
-            text=str(body.get_content()) if body else "",
+            text=str(body.get_content()).strip() if body else "",
             attachments=tuple(part.get_filename() or "" for part in mail.iter_attachments()),
             at=at,
         )
