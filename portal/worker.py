@@ -15,7 +15,7 @@ from django.db import Error as DatabaseFault
 from django.db import connection, transaction
 
 from portal.access.forgetting import forget
-from portal.alerts.evaluation import look_at_events, look_at_usage
+from portal.alerts.evaluation import look_at_bills, look_at_leaks, look_at_notices, look_at_usage
 from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
 from portal.comparison.averages import compute_similar_homes
@@ -52,7 +52,9 @@ JOBS = (
     Job("fold closed days", timedelta(hours=1), fold_closed_days),
     Job("screen recent reads", timedelta(minutes=10), screen_recent),
     Job("prune refused batches", timedelta(days=1), prune_letters),
-    Job("alerts of leaks, bills and notices", timedelta(minutes=1), look_at_events),
+    Job("alerts of leaks", timedelta(minutes=1), look_at_leaks),
+    Job("alerts of bills", timedelta(minutes=1), look_at_bills),
+    Job("alerts of service notices", timedelta(minutes=1), look_at_notices),
     Job("alerts of water use", timedelta(minutes=10), look_at_usage),
     Job("forget old tries and sign-ins", timedelta(days=1), forget),
     Job("similar homes", timedelta(days=1), compute_similar_homes),

@@ -1,8 +1,8 @@
-"""The worker's looks: leaks, bills, notices and what moved every minute; the use of meters every ten minutes.
+"""The worker's looks: leaks, bills and notices every minute, the use of meters every ten.
 
 Each look asks for what changed since the last one and keeps alerts, messages and marks in one transaction: a worker
-that is killed in the middle repeats nothing and loses nothing. A chunk of meters that fails is written down, the others
-go on and it is looked at again.
+that is killed in the middle repeats nothing and loses nothing. They are jobs of their own, so that a fault with bills
+keeps no leak back; a meter that cannot be judged is written down and the others go on.
 """
 
 from __future__ import annotations
@@ -33,12 +33,24 @@ _LOG = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def look_at_events(now: datetime) -> int:
-    """Look for leaks, bills and notices that are new, end what is over, remind; return how many alerts are new."""
+def look_at_leaks(now: datetime) -> int:
+    """Look for leaks that are new or over, end what was moved away from, remind; return how many alerts are new."""
     end_of_moved(now)
-    alerts = [*leaks.look(now), *bills.look_for_new(now), *bills.look_for_due(now), *notices.look(now)]
+    alerts = leaks.look(now)
     remind(now)
     return len(alerts)
+
+
+@transaction.atomic
+def look_at_bills(now: datetime) -> int:
+    """Look for bills that are new or due soon; return how many alerts are new."""
+    return len([*bills.look_for_new(now), *bills.look_for_due(now)])
+
+
+@transaction.atomic
+def look_at_notices(now: datetime) -> int:
+    """Look for notices to send; return how many alerts are new."""
+    return len(notices.look(now))
 
 
 @transaction.atomic
@@ -47,19 +59,25 @@ def look_at_usage(now: datetime) -> int:
     zone, upto = utility_zone(), current_change()
     seen, _ = Watermark.objects.get_or_create(name=_MARK)
     _end_vacations(now, zone)
-    alerts, failed = len(silence.look(now)), False
+    alerts = len(silence.look(now))
     for places in _chunks(changed_places(seen.value, now)):
-        try:
-            with transaction.atomic():
-                alerts += _look_at(places, now, zone)
-        except Exception as error:
-            if isinstance(error, DatabaseFault):
-                raise
-            _LOG.exception("the use of %d meters from %s on was not judged", len(places), places[0].public_id)
-            failed = True
-    if not failed:
-        Watermark.objects.filter(pk=seen.pk).update(value=upto)
+        alerts += _look_at_all(places, now, zone)
+    Watermark.objects.filter(pk=seen.pk).update(value=upto)
     return alerts
+
+
+def _look_at_all(places: list[Place], now: datetime, zone: ZoneInfo) -> int:
+    """Judge a chunk of places; when that fails, one by one. A mark that stays behind is looked at from there again."""
+    try:
+        with transaction.atomic():
+            return _look_at(places, now, zone)
+    except Exception as error:
+        if isinstance(error, DatabaseFault):
+            raise
+        if len(places) == 1:
+            _LOG.exception("the use of service point %s was not judged", places[0].public_id)
+            return 0
+    return sum(_look_at_all([place], now, zone) for place in places)
 
 
 def _look_at(places: list[Place], now: datetime, zone: ZoneInfo) -> int:

@@ -48,7 +48,7 @@ def look_at(places: Sequence[Place], now: datetime, zone: ZoneInfo) -> list[Foun
         account = accounts[setting.account_id]
         try:
             if setting.kind == Kind.PROJECTED:
-                found += _expected(setting, account, choices, now)
+                found += _expected(setting, account, choices, now, zone)
             else:
                 found += _passed(setting, account, by_account[account.pk], choices, now, zone)
         except RatesError as error:  # terms that no rate fits: for the office to mend, no reason to look at nobody else
@@ -114,7 +114,9 @@ def _sure(places: Sequence[Place], start: datetime, now: datetime, setting: Aler
     return any(used is not None for used in found) and all(used is None or used.sure for used in found)
 
 
-def _expected(setting: AlertSetting, account: Account, choices: Choices, now: datetime) -> Iterator[Found]:
+def _expected(
+    setting: AlertSetting, account: Account, choices: Choices, now: datetime, zone: ZoneInfo
+) -> Iterator[Found]:
     who = [choice for choice in choices.of(Kind.PROJECTED, account.pk) if choice.setting == setting]
     ahead = projected(account, now) if who else None
     if ahead is None or ahead.cents <= _cents(setting):
@@ -129,7 +131,7 @@ def _expected(setting: AlertSetting, account: Account, choices: Choices, now: da
         evidence={"cents": ahead.cents, "limit_cents": _cents(setting), "last_day": ahead.period.last_day.isoformat()},
         who=who,
         about=setting.public_id,
-        ended_at=now + timedelta(days=ahead.period.days),
+        ended_at=midnight(ahead.period.end, zone),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
 
-from portal.alerts.evaluation import look_at_events, look_at_usage
+from portal.alerts.evaluation import look_at_bills, look_at_leaks, look_at_notices, look_at_usage
 from portal.core.models import User
 from portal.core.services import bump_change, utility_settings
 from portal.customers.models import Account, AccountAccess
@@ -86,6 +86,11 @@ def run_hours(home: Home, hours: int, litres_per_h: int = 20) -> datetime:
     RecentRead.objects.bulk_create(rows)
     heard(home)
     return home.at
+
+
+def look_at_events(moment: datetime) -> int:
+    """Let the worker look for leaks, bills and notices."""
+    return look_at_leaks(moment) + look_at_bills(moment) + look_at_notices(moment)
 
 
 def look(moment: datetime) -> int:

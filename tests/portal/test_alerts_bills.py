@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portal.alerts import services
-from portal.alerts.evaluation import look_at_events, look_at_usage
+from portal.alerts.evaluation import look_at_usage
 from portal.alerts.kinds import Kind
 from portal.alerts.models import Alert
 from portal.alerts.preferences import Scope, Wish, add_threshold, choose
@@ -24,7 +24,7 @@ from portal.metering.calendar import midnight
 from portal.metering.models import RegisterState
 from portal.notifications.models import Message, Phone
 from tests.portal import billed
-from tests.portal.alerting import reader, sent_to, subjects
+from tests.portal.alerting import look_at_events, reader, sent_to, subjects
 from tests.portal.billed import CHICAGO, reads, run, steady
 
 if TYPE_CHECKING:

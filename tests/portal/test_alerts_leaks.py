@@ -6,7 +6,6 @@ import pytest
 
 from portal.alerts import services
 from portal.alerts.choices import choices_of
-from portal.alerts.evaluation import look_at_events
 from portal.alerts.kinds import Kind
 from portal.alerts.models import Alert, AlertRecipient, AlertSetting
 from portal.customers.models import AccountAccess, Occupancy
@@ -21,6 +20,7 @@ from tests.portal.alerting import (
     home_of,
     leak_case,
     look,
+    look_at_events,
     reader,
     sent_to,
     subjects,

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
-from portal.alerts.evaluation import look_at_events
 from portal.alerts.kinds import Kind
 from portal.alerts.models import Alert, AlertRecipient, AlertSetting
 from portal.customers.models import AccountAccess
 from portal.notifications.models import Message
-from tests.portal.alerting import HOUR, WEDNESDAY, account_of, guest_of, home_of, leak_case, reader
+from tests.portal.alerting import HOUR, WEDNESDAY, account_of, guest_of, home_of, leak_case, look_at_events, reader
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -67,7 +66,13 @@ def test_the_alert_stands_on_the_list_and_its_page_says_all_of_it(home: Home, an
     listed = page(ana, "/alerts/")
     assert listed.index('id="standing"') < listed.index("Water may be leaking") < listed.index("The last year")
     shown = page(ana, f"/alerts/{alert.public_id}/")
-    for words in ("June 17, 2026, 3:00 AM", "11 gallons an hour", "83 gallons were counted", "For eight hours", "Toilets:"):
+    for words in (
+        "June 17, 2026, 3:00 AM",
+        "11 gallons an hour",
+        "83 gallons were counted",
+        "For eight hours",
+        "Toilets:",
+    ):
         assert words in shown
     assert f'href="/usage/{home.service_point.public_id}/"' in shown
     assert "We tell you" not in shown

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 import pytest
 
 from portal.alerts import services
-from portal.alerts.evaluation import look_at_events
 from portal.alerts.kinds import RULES, Kind
 from portal.alerts.models import Alert, AlertSetting
 from portal.alerts.preferences import Scope, Wish, add_threshold, choose, remove_threshold, send_test
@@ -15,7 +14,18 @@ from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.customers.models import AccountAccess
 from portal.notifications.models import Channel, Phone
-from tests.portal.alerting import DAY, HOUR, account_of, guest_of, home_of, leak_case, reader, sent_to, subjects
+from tests.portal.alerting import (
+    DAY,
+    HOUR,
+    account_of,
+    guest_of,
+    home_of,
+    leak_case,
+    look_at_events,
+    reader,
+    sent_to,
+    subjects,
+)
 from tests.portal.metered_homes import Home
 
 pytestmark = pytest.mark.django_db

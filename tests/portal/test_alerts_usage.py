@@ -287,3 +287,30 @@ def test_what_did_not_change_is_not_looked_at_and_a_chunk_takes_the_same_queries
             look_at_usage(NOW + HOUR)
         assert len(seen) < 16
     assert counts[1] <= counts[0]
+
+
+def test_a_meter_that_cannot_be_judged_keeps_no_other_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from portal.alerts import usage_rules
+
+    homes = [lived_in(reader(f"p{n}@example.org"), number=n, days=2) for n in (1, 2, 3)]
+    look_at_usage(NOW)
+    for home in homes:
+        limit(home, home.service_point.occupancies.get().account.users.get(), "50", "hour")
+        let_flow(home, 300, minutes=10)
+    known = usage_rules._known_until
+
+    def fails(one: usage_rules.Asked, use: object) -> object:
+        if one.place.public_id == homes[1].service_point.public_id:
+            raise ValueError("a fault of ours")
+        return known(one, use)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(usage_rules, "_known_until", fails)
+        look_at_usage(homes[0].at)
+    assert Alert.objects.count() == 2
+    assert homes[1].service_point.public_id in caplog.text
+    let_flow(homes[1], 1, minutes=10)
+    look_at_usage(homes[1].at)
+    assert Alert.objects.count() == 3
