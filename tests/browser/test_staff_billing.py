@@ -227,3 +227,5 @@ def test_what_staff_change_on_an_account(visit: Visit, billed: Callable[[str], s
     page.click("#switch-language")
     page.wait_for_selector("html[lang=es]")
     _sound(page)
+    page.click("#switch-language")  # their language is kept: the next test finds them as before
+    page.wait_for_selector("html[lang=en]")
