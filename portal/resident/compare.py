@@ -60,8 +60,8 @@ _SO_FAR: dict[By, StrPromise] = {
     By.MONTH: gettext_lazy("same days so far"),
 }
 _LINKS: dict[Compare, StrPromise] = {
-    Compare.PREVIOUS: gettext_lazy("The one before"),
-    Compare.YEAR: gettext_lazy("A year ago"),
+    Compare.PREVIOUS: gettext_lazy("Before"),
+    Compare.YEAR: gettext_lazy("Last year"),
     Compare.SIMILAR: gettext_lazy("Similar homes"),
 }
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
 _PIECES = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
 _READS_BEFORE = timedelta(hours=3)
+_SECOND_METERS = {"irrigation", "fire"}
 
 
 def preferred_unit(user: User) -> Unit:
@@ -73,7 +74,13 @@ def places_of(user: User | Viewer) -> list[ServicePoint]:
 def _sorted(
     points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], moment: datetime
 ) -> list[ServicePoint]:
-    return sorted(points, key=lambda point: not any(_holds(span, moment) for span in spans.get(point.pk, ())))
+    """Return places where the person lives now first, and of each home the meter of the household first."""
+
+    def key(point: ServicePoint) -> tuple[bool, str, bool, str]:
+        lived_in = any(_holds(span, moment) for span in spans.get(point.pk, ()))
+        return not lived_in, point.premise.address, point.label.lower() in _SECOND_METERS, point.label
+
+    return sorted(points, key=key)
 
 
 def _holds(span: Span, moment: datetime) -> bool:
@@ -276,7 +283,7 @@ def _views(links: Links, sight: _Sight) -> tuple[Choice, ...]:
 
 
 def _compares(links: Links) -> tuple[Choice, ...]:
-    without = Choice("compare-none", _("Nothing"), links.comparing(None), links.compare is None)
+    without = Choice("compare-none", _("None"), links.comparing(None), links.compare is None)
     found = offered(links.period.by, together=links.together)
     return (
         without,

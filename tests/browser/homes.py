@@ -96,10 +96,36 @@ def load() -> None:
     _unclaimed(moment)
     open_leak("CVW-10000002")
     _home("msg-mia@example.org", "23 Spring Lane", "CVW-10000022", moment, [])
+    _two_meters("usage-una@example.org", "31 Willow Way", start, moment)
     own = random.Random(SEED + 1)
     for number, name in enumerate(("alert-gil", "alert-hana", "alert-ines")):
         meter = f"CVW-3000000{number}"
         _home(f"{name}@example.org", f"{21 + number} Pine Street", meter, start, _reads(own, start, moment))
+
+
+def _two_meters(email: str, address: str, start: datetime, moment: datetime) -> None:
+    """A home with a domestic and an irrigation meter, and what 40 similar homes used."""
+    from portal.comparison.models import PeerDay, PeerHome
+    from portal.customers.models import Account
+    from portal.customers.services import ensure_premise, move_in
+    from portal.fleet.models import Meter
+    from portal.metering.services import claim_register, install_meter
+
+    meters, random_ = ("CVW-10000031", "CVW-10000032"), random.Random(SEED + 31)
+    _home(email, address, meters[0], start, _reads(random_, start, moment))
+    account = Account.objects.get(users__email=email)
+    garden = ensure_premise(address, label="irrigation")
+    move_in(account, garden, start)
+    claim_register(_register(meters[1]), at=start)
+    install_meter(Meter.objects.get(meter_id=meters[1]), garden, start)
+    _apply([(_register(meters[1]), at, n) for at, n in _reads(random_, start, moment)], collector="cvw-north-1")
+    home = ensure_premise(address)
+    for month in {(moment - timedelta(days=n)).date().replace(day=1) for n in range(DAYS)}:
+        PeerHome.objects.create(month=month, service_point=home, account=account, by_class="residential")
+    PeerDay.objects.bulk_create(
+        PeerDay(group="residential", day=(moment - timedelta(days=n)).date(), homes=41, mean_ml=610_000 + 10_000 * n)
+        for n in range(1, DAYS)
+    )
 
 
 def send() -> None:

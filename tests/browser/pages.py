@@ -2,14 +2,17 @@
 
 Stable ids of the resident's usage page
   #today-volume      headline; data-value is the exact decimal in the chosen unit, empty while nothing is known
-  #yesterday-volume, #month-volume, #period-total   likewise
+  #hour-volume, #yesterday-volume, #month-volume, #period-total   likewise
+  #comparison        the comparison in a sentence; data-percent is absent where there is no fair figure
   #dial-count        newest dial reading: data-count (raw count), data-meter, data-read-at (UTC, ISO)
-  #usage-chart       the chart; window.headwaterChart.data = [x, measured, estimated] once it is drawn
+  #usage-chart       the chart; window.headwaterChart.data = [x, measured, estimated, compared] once it is drawn
   #usage-table       the table: tr[data-mark][data-value]; it lies in the details #usage-numbers
   #leak-banner       only while a leak is open; data-case names it
   #live-pill         shown while the stream is connected
   #waiting, #no-dial before the first reads
-  #previous, #next, #by-hour, #by-day, #by-month, #jump-date, #unit-gal, #unit-l, #unit-m3, #switch-language, #sign-out
+  #previous, #next, #by-minute, #by-hour, #by-week, #by-day, #by-month, #jump-date, #switch-language, #sign-out
+  #unit-gal, #unit-l, #unit-ft3, #unit-ccf, #unit-m3
+  #compare-none, #compare-previous, #compare-year, #compare-similar, #meter-1, #meter-2, #meters-all
 """
 
 from __future__ import annotations

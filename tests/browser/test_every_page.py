@@ -54,6 +54,14 @@ def _table(page: Page) -> None:
     page.wait_for_selector("#usage-table table")
 
 
+def _compared(page: Page) -> None:
+    page.click("#by-week")
+    page.wait_for_selector('#by-week[aria-current="true"]')
+    page.click("#compare-previous")
+    page.wait_for_selector("#comparison[data-percent]")
+    _table(page)
+
+
 def _look(reason: str) -> Callable[[Page], None]:
     def act(page: Page) -> None:
         page.click("#staff-table a >> nth=0")
@@ -92,6 +100,13 @@ LOOKS = [
     Look("usage-gap", as_="ana@example.org", then=_click("#previous", "#next")),
     Look("usage-day", as_="ana@example.org", then=_click("#by-day", '#by-day[aria-current="true"]')),
     Look("usage-month", as_="ana@example.org", then=_click("#by-month", '#by-month[aria-current="true"]')),
+    Look("usage-week", as_="ana@example.org", then=_click("#by-week", '#by-week[aria-current="true"]')),
+    Look("usage-minute", as_="ana@example.org", then=_click("#by-minute", '#by-minute[aria-current="true"]')),
+    Look("usage-compared", as_="usage-una@example.org", then=_compared),
+    Look(
+        "usage-all-meters", as_="usage-una@example.org", then=_click("#meters-all", '#meters-all[aria-current="true"]')
+    ),
+    Look("profile-comparisons", "/profile/comparisons/", as_="usage-una@example.org"),
     Look("usage-spanish", as_="ben@example.org", then=_spanish),
     Look("leak", as_="ben@example.org"),
     Look("two-homes", as_="dora@example.org"),

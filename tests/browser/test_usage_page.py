@@ -37,6 +37,129 @@ def test_longer_periods_agree_with_the_headline(visit: Visit, by: str) -> None:
     assert (sum(table), table[-1]) == ((month, today) if by == "day" else (sum(table), month))
 
 
+def test_a_week_and_an_hour_sum_to_their_bars(visit: Visit) -> None:
+    page = visit.open(as_="dora@example.org")
+    today = pages.read_today(page).volume
+    page.click("#by-week")
+    page.wait_for_selector('#by-week[aria-current="true"]')
+    page.wait_for_function("() => window.headwaterChart.data[0].length === 7")
+    table = pages.table_volumes(page)
+    assert page.inner_text("#period-title") == "June 14 to June 20, 2026"
+    assert (len(table), table[3]) == (4, today)  # Sunday to Wednesday
+    assert [float(volume) for volume in table] == pages.chart_volumes(page)
+    assert sum(table) == Decimal(page.get_attribute("#period-total", "data-value") or "nothing")
+    page.click("#by-minute")
+    page.wait_for_selector('#by-minute[aria-current="true"]')
+    assert page.inner_text("#period-title") == "3 PM – 4 PM, Wednesday, June 17, 2026"
+    page.click("#previous")
+    page.wait_for_function("() => document.getElementById('period-title').textContent.startsWith('2 PM')")
+    page.wait_for_function("() => window.headwaterChart.data[0].length === 4")  # it is read every quarter of an hour
+    quarters = pages.table_volumes(page)
+    page.click("#by-hour")
+    page.wait_for_selector('#by-hour[aria-current="true"]')
+    page.wait_for_function("() => window.headwaterChart.data[0].length === 24")
+    assert sum(quarters) == pages.table_volumes(page)[14]
+
+
+def test_the_running_hour_counts_on_as_reads_come(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open("", as_="eve@example.org", size=pages.PHONE)
+    page.click("#by-minute")
+    page.wait_for_selector('#by-minute[aria-current="true"]')
+    pages.wait_for_live(page)
+    before = pages.read_today(page)
+    hour = Decimal(page.get_attribute("#hour-volume", "data-value") or 0)
+    assert before.dial_count is not None
+    pages.wait_for_dial(page, int(portal.homes("read", "CVW-10000006", "40")))
+    after = Decimal(page.get_attribute("#hour-volume", "data-value") or 0)
+    assert after > hour
+    assert after == Decimal(page.get_attribute("#period-total", "data-value") or 0) == sum(pages.table_volumes(page))
+
+
+def test_a_period_is_compared_in_chart_table_and_words(visit: Visit) -> None:
+    page = visit.open(as_="usage-una@example.org", size=pages.PHONE)
+    page.click("#by-week")
+    page.wait_for_selector('#by-week[aria-current="true"]')
+    assert page.locator("#comparison").count() == 0
+    page.click("#compare-previous")
+    page.wait_for_selector("#comparison[data-percent]")
+    sentence = page.inner_text("#comparison")
+    assert "the week before, same days and hours so far" in sentence
+    assert "Compared with June 7 to June 13, 2026." in sentence
+    others = page.evaluate("() => window.headwaterChart.data[3].filter(volume => volume !== null)")
+    assert len(others) == 7
+    page.click("#usage-numbers-toggle")
+    assert page.inner_text("#compare-column") == "The week before"
+    page.click("#previous")  # what was chosen is kept
+    page.wait_for_selector('#compare-previous[aria-current="true"]')
+    page.wait_for_function("() => document.getElementById('comparison').textContent.includes('May 31')")
+    assert "so far" not in page.inner_text("#comparison")
+    page.click("#compare-similar")
+    page.wait_for_selector('#compare-similar[aria-current="true"]')
+    page.wait_for_selector("#comparison[data-percent]")
+    assert "similar homes (about 40), same days" in page.inner_text("#comparison")
+    page.click("#compare-year")
+    page.wait_for_selector('#compare-year[aria-current="true"]')
+    page.wait_for_selector("#comparison:not([data-percent])")
+    assert "There are no readings of the same week 52 weeks before" in page.inner_text("#comparison")
+
+
+def test_who_leaves_their_home_out_is_shown_no_similar_ones(visit: Visit) -> None:
+    page = visit.open("/profile/comparisons/", as_="alert-ines@example.org", size=pages.PHONE)
+    page.click("text=Leave my home out")
+    page.wait_for_selector("text=left out of comparisons")
+    page.goto(visit.portal.url + "/")
+    page.goto(page.url + "?by=week&compare=similar")
+    assert "Your home is left out of comparisons" in page.inner_text("#comparison")
+    page.goto(visit.portal.url + "/profile/comparisons/")
+    page.click("text=Take part")
+    page.wait_for_selector("text=takes part")
+
+
+def test_several_meters_and_all_of_them_together(visit: Visit, portal: ServedPortal) -> None:
+    page = visit.open(as_="usage-una@example.org", size=pages.PHONE)
+    volumes, meters = [], []
+    for choice in ("#meter-1", "#meter-2", "#meters-all"):
+        page.click(choice)
+        page.wait_for_selector(f'{choice}[aria-current="true"]')
+        volumes.append(pages.read_today(page).volume)
+        meters.append(page.eval_on_selector_all("[data-meter]", "dials => dials.map(dial => dial.dataset.meter)"))
+    assert meters == [["CVW-10000031"], ["CVW-10000032"], ["CVW-10000032", "CVW-10000031"]]
+    assert volumes[0] is not None
+    assert volumes[1] is not None
+    assert volumes[2] == volumes[0] + volumes[1] == sum(pages.table_volumes(page))
+    pages.wait_for_live(page)  # and it follows both
+    for meter in meters[2]:
+        count = int(portal.homes("read", meter, "10"))
+        page.wait_for_selector(f'[data-meter="{meter}"][data-count="{count}"]')
+
+
+@pytest.mark.parametrize("unit", ["gal", "l", "ft3", "ccf", "m3"])
+def test_every_unit_fits_a_phone(visit: Visit, unit: str) -> None:
+    page = visit.open(as_="alert-hana@example.org", size=pages.PHONE)
+    page.click(f"#unit-{unit}")
+    page.wait_for_selector(f'#unit-{unit}[aria-pressed="true"]')
+    tops = page.eval_on_selector_all("button[name=unit]", "all => [...new Set(all.map(b => b.offsetTop))]")
+    assert len(tops) == 1  # in one line
+    assert pages.sideways_scroll_px(page) <= 0
+    table = pages.table_volumes(page)
+    assert sum(table) == Decimal(page.get_attribute("#period-total", "data-value") or "nothing") > 0
+
+
+def test_nothing_moves_while_the_page_loads(visit: Visit) -> None:
+    page = visit.open(as_="ana@example.org", size=pages.PHONE)
+    page.add_init_script(
+        "window.shifts = [];"
+        "new PerformanceObserver(list => window.shifts.push(...list.getEntries().map(e => [e.value,"
+        " e.sources.map(s => s.node && (s.node.id || s.node.className || s.node.nodeName))])))"
+        ".observe({type: 'layout-shift', buffered: true});"
+    )
+    page.goto(page.url)
+    page.wait_for_function("() => window.headwaterChart && document.fonts.status === 'loaded'")
+    pages.wait_for_live(page)
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate("() => window.shifts") == []
+
+
 def test_a_new_read_appears_without_reloading(visit: Visit, portal: ServedPortal) -> None:
     page = visit.open(as_="ana@example.org", size=pages.PHONE)
     pages.wait_for_live(page)
