@@ -49,11 +49,11 @@ class Dial:
 def dials(since: Mapping[int, datetime], *, zone: ZoneInfo) -> tuple[Dial, ...]:
     """Return the newest reading of every dial that hangs at some service points now.
 
-    since  by the service point's row id when the viewer's time there began. No reading is older than that, nor than
-           the meter's own time there: what it showed elsewhere is somebody else's.
+    since  by the service point's row id when the viewer's time there began; the dials come in this order. No reading is
+           older than that, nor than the meter's own time there: what it showed elsewhere is somebody else's.
     """
-    hung = Installation.objects.filter(service_point__in=since, end__isnull=True).order_by("service_point__label")
-    rows = {row.meter_id: row for row in hung.select_related("service_point")}
+    hung = Installation.objects.filter(service_point__in=since, end__isnull=True).select_related("service_point")
+    rows = {row.meter_id: row for row in sorted(hung, key=lambda row: [*since].index(row.service_point_id))}
     states = RegisterState.objects.filter(
         register__meter__in=rows, register__claimed=True, register__in_usage=True
     ).select_related("register__meter")

@@ -200,7 +200,7 @@ def test_all_meters_of_a_home_are_the_sum_of_its_meters(two_meters: tuple[User, 
         for row, *rows in zip(whole.rows, *(part.rows for part in parts), strict=True):
             volumes = [Decimal(one.volume) for one in rows if one.volume is not None]
             assert (None if row.volume is None else Decimal(row.volume)) == (sum(volumes) if volumes else None)
-    assert [dial.meter_id for dial in whole.dials] == ["IRR-1", "DOM-1"]
+    assert [dial.meter_id for dial in whole.dials] == ["DOM-1", "IRR-1"]
     assert [choice.text for choice in whole.meters] == ["Water", "Irrigation", "All meters of this home"]
 
 
