@@ -1,0 +1,216 @@
+"""Registering and signing in, in a browser: with the keyboard alone, in both languages, with an app and a passkey."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import pages
+from tests.browser.conftest import ROOT
+from tests.browser.homes import PASSWORD
+from tests.browser.newcomers import AMOUNT, APP, NUMBER, PASSKEY, SECRET
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import ServedPortal, Visit
+
+NEW = "access-nora@example.org"
+NEW_PASSWORD = "willow-rain-42"
+
+
+@pytest.fixture(scope="module")
+def _people(portal: ServedPortal) -> None:
+    command = [sys.executable, "-m", "tests.browser.newcomers"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+pytestmark = pytest.mark.usefixtures("_people")
+
+
+def faults(page: Page) -> list[str]:
+    """Return what is wrong with the page as it is now, at both widths; it is left as on a phone."""
+    found = []
+    for width, height in (pages.DESK, pages.PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
+        if (excess := pages.sideways_scroll_px(page)) > 0:
+            found.append(f"{width} px: scrolls sideways by {excess} px")
+    return found
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the element has the focus: whoever has no mouse gets there too."""
+    for _ in range(60):
+        if page.evaluate("s => document.activeElement === document.querySelector(s)", selector):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"Tab does not lead to {selector}")
+
+
+def type_into(page: Page, selector: str, text: str) -> None:
+    tab_to(page, selector)
+    page.keyboard.type(text)
+
+
+def link_sent_to(portal: ServedPortal, address: str) -> str:
+    """Return the path of the link in the newest message to an address, from the outbox folder."""
+    outbox = Path(portal.environment["HEADWATER_PORTAL_DIR"], "outbox")
+    texts = [file.read_text(encoding="utf-8") for file in sorted(outbox.glob("*.log"))]
+    sent = [text for text in texts if f"To: {address}" in text]
+    found = re.findall(r"https?://[^/\s]+(/accounts/\S+)", sent[-1])
+    return str(found[-1])
+
+
+def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
+    page = visit.open("/accounts/login/", size=pages.PHONE)
+    tab_to(page, "#register-link")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/register/")
+    assert faults(page) == []
+    type_into(page, "#id_number", "4000002")
+    type_into(page, "#id_amount", "about sixty")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error-summary")
+    assert page.evaluate("document.activeElement.id") == "error-summary"
+    described = page.get_attribute("#id_amount", "aria-describedby") or ""
+    assert "id_amount_error" in described.split()
+    assert faults(page) == []
+    page.fill("#id_number", " 4000001 ")
+    page.fill("#id_amount", f"$ {AMOUNT}")
+    page.press("#id_amount", "Enter")
+    page.wait_for_url("**/register/sign-in/")
+    assert faults(page) == []
+    type_into(page, "#id_email", NEW)
+    type_into(page, "#id_name", "Nora Quinn")
+    type_into(page, "#id_username", "Nora.Q")
+    type_into(page, "#id_password1", "short")
+    type_into(page, "#id_password2", "shorter")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error-summary")
+    assert faults(page) == []
+    type_into(page, "#id_password1", NEW_PASSWORD)
+    type_into(page, "#id_password2", NEW_PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/accounts/confirm-email/")
+    assert faults(page) == []
+    page.goto(visit.portal.url + link_sent_to(visit.portal, NEW))
+    assert faults(page) == []
+    tab_to(page, "#confirm-email")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#tab-bills")
+    page.goto(f"{visit.portal.url}/profile/accounts/")
+    assert NUMBER in page.inner_text("#linked")
+    assert faults(page) == []
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+    assert faults(page) == []
+    other = visit.open("/accounts/login/", size=pages.PHONE)
+    pages.sign_in(other, visit.portal.url, "NORA.q", NEW_PASSWORD)
+    other.goto(f"{visit.portal.url}/profile/sign-ins/")
+    assert other.locator("#sessions li").count() == 2
+    assert faults(other) == []
+    other.click("#sign-out-elsewhere")
+    other.wait_for_selector("#sessions")
+    assert other.locator("#sessions li").count() == 1
+    page.goto(f"{visit.portal.url}/profile/")
+    assert "/accounts/login/" in page.url
+
+
+def code_now() -> str:
+    from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+
+    return str(format_hotp_value(hotp_value(SECRET, int(time.time()) // 30)))
+
+
+def test_signing_in_with_an_authenticator_app(visit: Visit) -> None:
+    page = visit.open("/accounts/login/", size=pages.PHONE)
+    type_into(page, "#id_login", APP)
+    type_into(page, "#id_password", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/accounts/2fa/authenticate/")
+    assert faults(page) == []
+    type_into(page, "#id_code", "abcdef")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error-summary")
+    assert faults(page) == []
+    type_into(page, "#id_code", code_now())
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sign-out")
+    page.goto(f"{visit.portal.url}/profile/security/")
+    assert "on" in page.inner_text("section[aria-labelledby=app-title] .tag")
+    assert faults(page) == []
+    page.click("#switch-language")
+    page.wait_for_selector("html[lang=es]")
+    assert faults(page) == []
+
+
+def test_a_passkey_is_added_and_signs_in(visit: Visit) -> None:
+    """A passkey belongs to a name, not to a number: the same portal as http://localhost."""
+    site = visit.portal.url.replace("127.0.0.1", "localhost")
+    page = visit.open(size=pages.PHONE)
+    authenticator = page.context.new_cdp_session(page)
+    authenticator.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    authenticator.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    pages.sign_in(page, site, PASSKEY, PASSWORD)
+    page.goto(f"{site}/profile/security/")
+    page.click("#add-passkey")
+    page.wait_for_selector("#confirm")
+    assert faults(page) == []
+    page.fill("#id_password", PASSWORD)
+    page.click("#confirm")
+    page.wait_for_selector("#mfa_webauthn_add")
+    assert faults(page) == []
+    page.fill("#id_name", "Test telephone")
+    page.check("#id_passwordless")
+    page.click("#mfa_webauthn_add")
+    page.wait_for_selector("#codes")
+    assert faults(page) == []
+    page.click("#sign-out")
+    page.goto(f"{site}/accounts/login/")
+    page.click("#passkey_login")
+    page.wait_for_selector("#sign-out")
+    page.goto(f"{site}/profile/security/")
+    assert "Test telephone" in page.inner_text("#passkeys")
+    assert faults(page) == []
+    page.click("#passkeys a")
+    page.wait_for_selector("#confirm")
+    assert faults(page) == []
+    page.fill("#id_password", PASSWORD)
+    page.click("#confirm")
+    page.wait_for_selector("#remove")
+    assert faults(page) == []
+    page.click("#remove")
+    page.wait_for_selector("#add-passkey")
+    assert page.locator("#passkeys").count() == 0
+
+
+def test_a_cancelled_passkey_is_said_and_without_javascript_none_is_offered(visit: Visit) -> None:
+    page = visit.open("/accounts/login/", size=pages.PHONE)  # no passkeys for a bare number: the browser refuses
+    page.click("#passkey_login")
+    page.wait_for_selector("#passkey-problem")
+    assert page.evaluate("document.activeElement.id") == "passkey-problem"
+    assert faults(page) == []
+    context = visit.browser.new_context(java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto(f"{visit.portal.url}/accounts/login/")
+    assert not plain.is_visible("#passkey_login")
+    assert plain.is_visible("#sign-in")
+    context.close()
