@@ -1,4 +1,4 @@
-"""Finds an account by what somebody says on the telephone: a number, name, address, email, meter or bill.
+"""Finds an account by what somebody says: a number, name, address, email, user name, telephone, meter or bill.
 
 Numbers are looked up by indexes. Names, addresses and parts of numbers are compared with every row, at 41,000 accounts
 a few hundredths of a second; nothing is asked for more rows than a page shows.
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Prefetch, Q, Value
 from django.db.models.functions import Replace, Upper
 
-from portal.billing.models import Bill
+from portal.billing.models import Bill, BillingAccount
+from portal.core.models import User
 from portal.customers.models import Account, AccountAccess, Occupancy, Premise
 from portal.customers.numbers import find_accounts, number_key
 from portal.fleet.models import Meter
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HITS_MAX = 50
 SEARCH_CHARS_MAX = 120
 _PART_CHARS_MIN = 3
+_PHONE_DIGITS_MIN, _PART_PHONE_DIGITS_MIN = 10, 4
 _BILL_NUMBER = re.compile(r"(\d{6})[-. ]?(\d{1,12})")
 _BILL_SEQUENCE_DIGITS = (0, 6, 7, 8, 9)
 
@@ -36,7 +38,7 @@ class Found:
     """What a search found.
 
     accounts  at most HITS_MAX, with `lived`: their occupancies with the places, the newest first.
-    exact     the text is one account's number, meter, bill or email, or nothing else is like it.
+    exact     the text is one account's number, meter, bill, email, user name or telephone, or nothing else is like it.
     more      there are others.
     """
 
@@ -46,7 +48,7 @@ class Found:
 
 
 def find(text: str) -> Found:
-    """Return the accounts that a text means; an exact number, meter, bill or email finds its account alone."""
+    """Return the accounts that a text means; an exact number, meter, bill, email or telephone finds its own."""
     text = " ".join(text.split())[:SEARCH_CHARS_MAX]
     if not text:
         return Found(())
@@ -65,7 +67,7 @@ def find(text: str) -> Found:
 
 
 def _exactly(text: str) -> Iterator[list[int]]:
-    """Yield the ids of the accounts that have this number, bill, meter or email, one kind after the other."""
+    """Yield the ids of the accounts that have this number, bill, meter, email, user name or telephone, kind by kind."""
     yield [account.pk for account in find_accounts([text]).get(number_key(text), [])]
     if bill := _BILL_NUMBER.fullmatch(text):
         numbers = {text} | {f"{bill[1]}-{bill[2]:0>{digits}}" for digits in _BILL_SEQUENCE_DIGITS}
@@ -73,8 +75,26 @@ def _exactly(text: str) -> Iterator[list[int]]:
     meters = list(Meter.objects.filter(meter_id__in={text, text.upper()}).values_list("pk", flat=True))
     yield _at_meters(meters or _meters_like_key(text))
     if "@" in text:
-        reached = Q(access__user__email=text.lower(), access__ended_at__isnull=True) | Q(billing__email__iexact=text)
-        yield list(Account.objects.filter(reached).values_list("pk", flat=True).distinct()[: HITS_MAX + 1])
+        billed = BillingAccount.objects.filter(email__iexact=text).values_list("account", flat=True)
+        yield list(dict.fromkeys([*_of_people(email=text.lower()), *billed[: HITS_MAX + 1]]))
+    elif re.fullmatch(r"[A-Za-z0-9._-]{3,40}", text):
+        yield _of_people(username=text.lower())
+    if numbers := _telephone(text):
+        yield _of_people(phone__number__in=numbers)
+
+
+def _of_people(**who: Any) -> list[int]:
+    """Return the accounts of the people who sign in like this."""
+    found = AccountAccess.objects.filter(user__in=User.objects.filter(**who), ended_at__isnull=True)
+    return list(found.values_list("account", flat=True).distinct()[: HITS_MAX + 1])
+
+
+def _telephone(text: str) -> list[str]:
+    """Return the telephone numbers that a text may be, as they are kept; none when it is no such number."""
+    digits = re.sub(r"\D", "", text)
+    if not re.fullmatch(r"[\d\s().+/-]+", text) or not _PHONE_DIGITS_MIN <= len(digits) <= 15:
+        return []
+    return [f"+{digits}", f"+1{digits}"]
 
 
 def _meters_like_key(text: str) -> list[int]:
@@ -105,14 +125,19 @@ def _like(text: str) -> Iterator[QuerySet[Account, int]]:
         meters = Installation.objects.filter(meter__meter_id__icontains=text)
         yield accounts.filter(pk__in=_living(service_point__in=meters.values("service_point")))
     if "@" in text:
-        signed_in = AccountAccess.objects.filter(user__email__icontains=text, ended_at__isnull=True)
-        yield accounts.filter(Q(billing__email__icontains=text) | Q(pk__in=signed_in.values("account")))
+        yield accounts.filter(pk__in=_access(user__in=User.objects.filter(email__icontains=text)))
+        yield accounts.filter(billing__email__icontains=text)
+    digits = re.sub(r"\D", "", text)
+    if len(digits) >= _PART_PHONE_DIGITS_MIN and not re.search(r"[A-Za-z]", text):
+        yield accounts.filter(pk__in=_access(user__phone__number__contains=digits))
     named, placed = Q(), Q()
     for word in _words(text):
         named &= Q(name__icontains=word)
         placed &= Q(address__icontains=word)
     yield accounts.filter(named)
     yield accounts.filter(pk__in=_at(placed))
+    if len(text) >= _PART_CHARS_MIN and " " not in text and "@" not in text:
+        yield accounts.filter(pk__in=_access(user__in=User.objects.filter(username__icontains=text)))
 
 
 def _mixed(words: list[str]) -> QuerySet[Account, int]:
@@ -134,6 +159,11 @@ def _ids(accounts: QuerySet[Account]) -> QuerySet[Account, int]:
 def _at(place: Q) -> QuerySet[Occupancy, Any]:
     """Return who lives or lived at addresses like this."""
     return _living(service_point__premise__in=Premise.objects.filter(place).values("pk"))
+
+
+def _access(**who: Any) -> QuerySet[AccountAccess, Any]:
+    """Return the accounts to which people like this have access."""
+    return AccountAccess.objects.filter(ended_at__isnull=True, **who).values("account")
 
 
 def _living(**where: Any) -> QuerySet[Occupancy, Any]:

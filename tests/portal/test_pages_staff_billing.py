@@ -17,6 +17,7 @@ from portal.customers.numbers import change_number
 from portal.fleet.models import CollectorKey
 from portal.ingest.apply import apply_batch
 from portal.metering.models import OfficeRead, StoredBatch
+from portal.notifications.models import Phone
 from portal.staff.navigation import GROUPS
 from portal.staff.search import find
 from portal.worker import run_queued_tasks
@@ -84,7 +85,8 @@ def _text(answer: Any) -> str:
 
 
 def test_an_account_is_found_by_everything_that_people_say() -> None:
-    user = person("ana@example.org")
+    user = person("ana@example.org", username="ana.morales")
+    Phone.objects.create(user=user, number="+14055550123", consented_at=now(), verified_at=now())
     account = make_account(
         "0010-2345", name="Ana Peña Morales", address="12 Elm Street", user=user, email="bills@x.org"
     )
@@ -101,6 +103,12 @@ def test_an_account_is_found_by_everything_that_people_say() -> None:
         "ana@example.org",
         "ANA@example.org",
         "bills@x.org",
+        "ana.morales",
+        "Ana.Morales",
+        "a.mor",
+        "(405) 555-0123",
+        "+1 405 555 0123",
+        "555-0123",
         meter,
         meter.lower(),
         meter.replace("-", " "),
