@@ -34,12 +34,12 @@ LEVELS: tuple[LevelWords, ...] = (
     LevelWords(
         Level.VIEW_BILLS,
         _("See water use and bills"),
-        _("All of that, and the bills, what is owed, and what was paid."),
+        _("Charts of the water use with their downloads, and the bills, what is owed, and what was paid."),
     ),
     LevelWords(
         Level.PAY,
         _("See water use and bills, and pay"),
-        _("All of that, and paying as soon as this portal takes payments. It does not yet: see the ways to pay."),
+        _("Water use and bills, and paying as soon as this portal takes payments. It does not yet."),
     ),
     LevelWords(
         Level.MANAGE_ALERTS,
@@ -49,7 +49,7 @@ LEVELS: tuple[LevelWords, ...] = (
     LevelWords(
         Level.MANAGE_ALL,
         _("Manage everything"),
-        _("All that you can do yourself, inviting others too. They cannot take the account from you."),
+        _("Everything that the account holder can do, inviting others too, but for giving the account up."),
     ),
 )
 """What can be given to a guest, the least first; nobody is made an account holder by an invitation."""
