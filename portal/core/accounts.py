@@ -13,9 +13,12 @@ from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
 from allauth.account.utils import url_str_to_user_pk
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
@@ -96,10 +99,25 @@ class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         """Return the utility's name."""
         return utility_settings().name
 
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002
+        """Return the name that a new passkey is offered."""
+        return gettext("Passkey %(n)d") % {"n": Authenticator.objects.filter(user=user, type=type).count() + 1}
+
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Return the portal's domain, to which passkeys are bound, under the utility's name."""
         entity: dict[str, str] = super().get_public_key_credential_rp_entity()
         return {**entity, "name": utility_settings().name}
+
+
+class PasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
+    """Asks for the name of a new passkey, and whether it is to sign in alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].label = _("Name, so that you know it again")
+        alone = self.fields["passwordless"]
+        alone.label, alone.initial = _("It signs me in alone, without the password"), True
+        alone.help_text = _("Otherwise it is asked for after the password, as a second step.")
 
 
 class UserTokenForm(AllauthUserTokenForm):  # type: ignore[misc]
