@@ -221,3 +221,19 @@ def test_the_main_journeys_with_the_keyboard_alone(visit: Visit) -> None:
     _tab_to(page, "#send-request")
     page.keyboard.press("Enter")
     page.wait_for_selector("#request-state[data-state=received]")
+
+
+def test_nothing_moves_while_a_page_arrives(visit: Visit) -> None:
+    """Layout shift as the browser itself adds it up: fonts, chart and stream find their places kept."""
+    page = visit.open("", as_=HANA, size=pages.PHONE)
+    page.add_init_script(
+        """window.shifted = 0; new PerformanceObserver(list => {
+            for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifted += one.value;
+        }).observe({type: "layout-shift", buffered: true});"""
+    )
+    for path in ("/", "/help/", "/requests/"):
+        page.goto(visit.portal.url + path)
+        page.wait_for_function("() => document.fonts.status === 'loaded'")
+        if path == "/":
+            pages.wait_for_live(page)
+        assert page.evaluate("() => window.shifted") < 0.05, path
