@@ -24,6 +24,7 @@ from portal.billing.printing import print_run, write
 from portal.cli import portal
 from portal.core.errors import ReconciliationDifference, Refused
 from portal.core.models import UtilitySettings
+from portal.notifications.bounces import mark_bad
 from portal.notifications.models import Message
 from portal.notifications.sending import send_due
 from tests.portal.bills import make_account, make_bill
@@ -151,6 +152,15 @@ def test_a_whole_run_takes_as_many_queries_as_one_bill(
 @pytest.mark.parametrize(("address", "shown"), [("ana@x.org", "a…a@x.org"), ("ab@x.org", "a…@x.org")])
 def test_an_address_is_shown_hidden(address: str, shown: str) -> None:
     assert hidden(address) == shown
+
+
+def test_a_bill_to_an_address_that_messages_come_back_from_goes_on_paper() -> None:
+    one, two = make_bill(make_account(email="Ana@example.org")), make_bill(make_account(email="ben@example.org"))
+    _frozen(one, two)
+    mark_bad("ana@example.org", "550 user unknown", label="tests")
+    deliver_many([one, two])
+    assert dict(BillDelivery.objects.values_list("bill", "channel")) == {one.pk: "paper", two.pk: "email"}
+    assert Message.objects.get().to == "ben@example.org"
 
 
 # paper

@@ -361,6 +361,14 @@ def test_staff_send_again_what_was_given_up_or_came_back(client: Client, staff: 
     assert not is_bad(ana.email)
 
 
+def test_a_code_is_never_sent_again(client: Client, staff: User, ana: User) -> None:
+    message = _email(ana, failed_at=NOON, secret=True, text="")
+    address = reverse("staff:message", args=[message.public_id])
+    assert "again-form" not in client.get(address).content.decode()
+    assert client.post(address, {"action": "again", "reason": "called us"}).status_code == 422
+    assert send_due().sent == 0
+
+
 @pytest.mark.parametrize("name", ["messages", "message"])
 def test_residents_do_not_see_the_log(client: Client, ana: User, name: str) -> None:
     args = [] if name == "messages" else [_email(ana).public_id]
