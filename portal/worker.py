@@ -20,6 +20,7 @@ from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
 from portal.comparison.averages import compute_similar_homes
 from portal.core.clock import clock, now
+from portal.core.logs import without_personal_data
 from portal.core.models import DueJob
 from portal.downloads.retention import forget_old
 from portal.ingest.letters import prune_letters
@@ -85,7 +86,7 @@ def _run_if_due(job: Job, moment: datetime) -> bool:
             if isinstance(error, DatabaseFault):
                 raise
             _LOG.exception("job %r failed; it is tried again in its next period", job.name)
-            row.last_error = repr(error)[:_ERROR_CHARS]
+            row.last_error = without_personal_data(repr(error))[:_ERROR_CHARS]
         else:
             row.last_error = ""
         row.last_period, row.due_at, row.last_finished_at = period, _period_end(job, moment), moment
