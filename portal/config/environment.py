@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from domain.clock import clock_from_spec
 from domain.errors import ConfigError
+from portal.notifications.provider import TextProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,23 +53,6 @@ class MailServer:
     implicit_tls: bool = False
     starttls: bool = False
     sender: str = "portal@localhost"
-
-
-@dataclass(frozen=True, slots=True)
-class TextProvider:
-    """Who carries text messages: a Twilio account, or (account empty) a folder in which each becomes a file.
-
-    base     of its API. sender: our number in E.164, or service: the SID of a messaging service.
-    regions  from whose numbers residents may choose (ISO 3166); the first is meant when no country is typed.
-    """
-
-    folder: Path
-    account: str = ""
-    token: str = ""
-    base: str = ""
-    sender: str = ""
-    service: str = ""
-    regions: tuple[str, ...] = ("US",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from portal.notifications.models import StoppedNumber
 from portal.notifications.sms_reasons import WORDS, reason
 
 if TYPE_CHECKING:
-    from portal.config.environment import TextProvider
+    from portal.notifications.provider import TextProvider
 
 _API = "https://api.twilio.com"
 _TIMEOUT_S = 15.0

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from allauth.account.models import EmailAddress
 
-from portal.config.environment import TextProvider
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.notifications import phones
@@ -25,6 +24,7 @@ from portal.notifications.phones import (
     remove_phone,
     send_code,
 )
+from portal.notifications.provider import TextProvider
 from portal.notifications.sending import send_due
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from domain.errors import ConfigError
-from portal.config.environment import TextProvider, read_environment
+from portal.config.environment import read_environment
 from portal.core.errors import Refused
 from portal.core.models import UtilitySettings
 from portal.notifications import sending, services
 from portal.notifications.models import Category, Message, StoppedNumber
+from portal.notifications.provider import TextProvider
 from portal.notifications.received import take_state
 from portal.notifications.sending import FIRST_BACK_OFF, LEASE, back_off, send_due
 from portal.notifications.services import NewText, queue_texts

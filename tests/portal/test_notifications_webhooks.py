@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from portal.config.environment import TextProvider
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.notifications import received
 from portal.notifications.models import Message, Phone, ReceivedText, StoppedNumber
+from portal.notifications.provider import TextProvider
 from portal.notifications.received import kind_of
 from portal.notifications.services import Category, NewText, queue_texts
 from tests.portal.twilio_server import ACCOUNT, NUMBER, TOKEN, signature
