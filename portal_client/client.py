@@ -20,10 +20,10 @@ from urllib.parse import urlencode, urlsplit
 from domain.errors import ConfigError
 from domain.units import Unit
 from portal_client.errors import Conflict, NotAuthorised, NotEnrolled, PortalError
-from portal_client.models import Enrolment, Me, Usage
+from portal_client.models import Bill, Enrolment, Me, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 API = "/api/v1"
@@ -106,10 +106,58 @@ class PortalClient:
         }
         return _understood(Usage.from_json, self._ask("GET", f"/usage?{urlencode(query)}"))
 
+    def usage_file(
+        self,
+        service_point: str,
+        *,
+        start: datetime,
+        end: datetime,
+        form: str = "csv",
+        every: str = "day",
+        unit: Unit | str = Unit.GALLON,
+    ) -> bytes:
+        """Return the usage in [start, end) as a file: csv, xlsx or xml (Green Button), three years at most.
+
+        start, end  aware datetimes. every: hour, day, month, or read for a row from each read to the next.
+        """
+        if start.tzinfo is None or end.tzinfo is None:
+            raise ValueError("start and end are aware datetimes")
+        query = {
+            "service_point": service_point,
+            "from": start.astimezone(UTC).isoformat(),
+            "to": end.astimezone(UTC).isoformat(),
+            "form": form,
+            "every": every,
+            "unit": Unit(unit).value,
+        }
+        content: bytes = self._ask("GET", f"/usage/file?{urlencode(query)}", read=_content)
+        return content
+
+    def bills(self) -> Iterator[Bill]:
+        """Yield the bills that the token's user may see, newest first; the token needs the scope bills:read."""
+        before: str | None = None
+        while True:
+            answer = self._ask("GET", "/bills" + (f"?{urlencode({'before': before})}" if before else ""))
+            yield from _understood(lambda page: [Bill.from_json(bill) for bill in page["bills"]], answer)
+            before = _understood(lambda page: page["next"], answer)
+            if before is None:
+                return
+
     # -- moving bytes ------------------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, *, body: Mapping[str, Any] | None = None, tries: int = TRIES) -> Any:
-        """Return the answer's JSON. raises PortalError or the class that the status stands for."""
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        tries: int = TRIES,
+        read: Callable[[str, int, bytes], Any] | None = None,
+    ) -> Any:
+        """Return the answer's JSON. raises PortalError or the class that the status stands for.
+
+        read  turns the answer into something else: address, status, content.
+        """
         failure: PortalError | None = None
         for attempt in range(tries):
             if attempt:
@@ -126,7 +174,7 @@ class PortalClient:
                 failure = PortalError(f"{self.url} cannot be reached: {reason}. Check the address and the network.")
                 continue
             if status not in _RETRY_STATUS:
-                return _answer(self.url, status, content)
+                return (read or _answer)(self.url, status, content)
             failure = PortalError(
                 f"{self.url} answers {status}: it is starting or overloaded; try again", status=status
             )
@@ -177,6 +225,11 @@ def _answer(url: str, status: int, content: bytes) -> Any:
     if 400 <= status < 500 and problem and status != 429:
         raise Conflict(message, status=status, code=code)
     raise PortalError(message, status=status, code=code)
+
+
+def _content(url: str, status: int, content: bytes) -> bytes:
+    """Return a file's bytes; raise the error of a bad answer."""
+    return content if status == 200 else _answer(url, status, content)
 
 
 def _understood(read: Callable[[Mapping[str, Any]], _T], answer: Any) -> _T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -209,3 +209,45 @@ def _moment(value: Any) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"expected a moment with its offset, not {value!r}")
     return moment
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A bill that was sent: amounts in cents; the period goes from period_start up to, not including, period_end."""
+
+    id: str
+    number: str
+    account: str
+    state: str
+    kind: str
+    period_start: date
+    period_end: date
+    bill_date: date
+    due_date: date
+    charges_cents: int
+    balance_before_cents: int
+    due_cents: int
+    estimated: bool
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return it from the API's object. raises KeyError, TypeError, ValueError when it is another object."""
+        day = {name: date.fromisoformat(_text(value[name])) for name in _BILL_DAYS}
+        return cls(
+            id=_text(value["id"]),
+            number=_text(value["number"]),
+            account=_text(value["account"]["number"]),
+            state=_text(value["state"]),
+            kind=_text(value["kind"]),
+            period_start=day["period_start"],
+            period_end=day["period_end"],
+            bill_date=day["bill_date"],
+            due_date=day["due_date"],
+            charges_cents=_count(value["charges_cents"]),
+            balance_before_cents=_count(value["balance_before_cents"]),
+            due_cents=_count(value["due_cents"]),
+            estimated=bool(value["estimated"]),
+        )
+
+
+_BILL_DAYS = ("period_start", "period_end", "bill_date", "due_date")

@@ -97,11 +97,21 @@ LOOKS = [
     Look("signup", "/accounts/signup/"),
     Look("register", "/register/"),
     Look("register-wrong", "/register/", then=_click("#go-on", "#error-summary")),
+    Look("download", "/usage/{own}/download/", as_="dora@example.org"),
+    Look(
+        "download-wrong",
+        "/usage/{own}/download/?form=csv&unit=gal&first=2026-02-30&last=2026-03-01",
+        as_="ash4@example.org",
+    ),
+    Look("profile-tokens", "/profile/tokens/", as_="ana@example.org"),
+    Look("profile-privacy", "/profile/privacy/", as_="ana@example.org"),
     Look("profile", "/profile/", as_="ana@example.org"),
     Look("profile-security", "/profile/security/", as_="ana@example.org"),
     Look("profile-sign-ins", "/profile/sign-ins/", as_="ana@example.org"),
     Look("profile-accounts", "/profile/accounts/", as_="ana@example.org"),
-    Look("profile-accounts-wrong", "/profile/accounts/", as_="ana@example.org", then=_click("#go-on", "#error-summary")),
+    Look(
+        "profile-accounts-wrong", "/profile/accounts/", as_="ana@example.org", then=_click("#go-on", "#error-summary")
+    ),
     Look("change-address", "/accounts/email/", as_="ana@example.org"),
     Look("change-password", "/accounts/password/change/", as_="ana@example.org"),
     Look("asked-again", "/accounts/reauthenticate/", as_="ana@example.org"),

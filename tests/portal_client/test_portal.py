@@ -121,6 +121,13 @@ def test_a_resident_sees_their_own_usage_and_nobody_elses(portal: Portal) -> Non
     usage = client.usage(point.id, start=start, end=start + timedelta(days=2), unit=Unit.GALLON)
     assert [row.counts for row in usage.intervals] == [None] * len(usage.intervals)
     assert usage.intervals[0].end - usage.intervals[0].start == timedelta(hours=25)  # the clocks went back that day
+    for form, begin in (("csv", b"place,"), ("xlsx", b"PK"), ("xml", b"<?xml")):
+        file = client.usage_file(point.id, start=start, end=start + timedelta(days=2), form=form, every="hour")
+        assert file.startswith(begin)
+    with pytest.raises(NotAuthorised):  # this token is for usage alone
+        list(client.bills())
+    with pytest.raises(Conflict, match="three years"):
+        client.usage_file(point.id, start=start - timedelta(days=2000), end=start)
     with pytest.raises(Conflict, match="no such service point"):
         client.usage("nobody", start=start, end=start + timedelta(days=1))
     with pytest.raises(NotAuthorised):
