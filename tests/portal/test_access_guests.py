@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,10 +20,17 @@ from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.customers import services as customers
 from portal.customers.models import Account, AccountAccess
+from portal.metering.models import RegisterState
+from portal.metering.services import claim_register, install_meter
 from portal.notifications.models import Message
+from portal.resident import live
+from tests.portal.building import total
+from tests.portal.test_pages_live import QuietHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 17, 17, 0, tzinfo=UTC)
@@ -53,7 +63,9 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
+def house(settings: SettingsWrapper) -> House:
+    """The account, on 17 June 2026 at noon in Chicago."""
+    settings.HEADWATER_CLOCK = f"scaled:1.0:{time.time()!r}:{(NOW + timedelta(hours=1)).timestamp()!r}"
     return House()
 
 
@@ -514,3 +526,47 @@ def test_the_database_keeps_one_open_invitation_an_address(house: House) -> None
             sent_at=row.sent_at,
             expires_at=row.expires_at,
         )
+
+
+class Answers(live._Watcher):
+    """A watcher that was asked before: the database is not asked from inside the event loop."""
+
+    def __init__(self, concerned: set[tuple[int, int]]) -> None:
+        super().__init__()
+        self.answer = concerned
+
+    def concerned(self, news: live._News, service_points: set[int]) -> set[tuple[int, int]]:
+        return self.answer
+
+
+def test_an_open_stream_tells_a_removed_guest_nothing_more(house: House) -> None:
+    """The stream of the page stays open; who gets its events is asked anew for each change."""
+    register = claim_register(total(), at=NOW)
+    install_meter(register.meter, house.point, NOW)
+    gus = house.guest(Level.VIEW_USAGE, "gus@example.org")
+    hub = QuietHub()
+
+    def told(change: int) -> tuple[list[int], list[int]]:
+        """Let something change; return what the open streams of guest and holder hear of it."""
+        RegisterState.objects.update_or_create(
+            register=register,
+            defaults={"last_read_at": NOW, "last_count": change, "last_quality": 0, "change_number": change},
+        )
+        news = live._News(change - 1, change, {})
+        concerned = live._Watcher().concerned(news, {house.point.pk})
+        assert concerned is not None
+
+        async def heard() -> tuple[list[int], list[int]]:
+            with (
+                hub.subscribe(user=gus.pk, service_point=house.point.pk) as guest,
+                hub.subscribe(user=house.ana.pk, service_point=house.point.pk) as holder,
+                ThreadPoolExecutor(1) as executor,
+            ):
+                await hub._tell(news, Answers(concerned), executor)
+                return [guest.get_nowait() for _ in range(guest.qsize())], [holder.get_nowait()]
+
+        return asyncio.run(heard())
+
+    assert told(7) == ([7], [7])
+    guests.remove(house.access(gus), actor=house.ana)
+    assert told(8) == ([], [8])
