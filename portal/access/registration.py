@@ -119,13 +119,33 @@ def _fits(account: int, typed: _Typed) -> bool:
 
 def _count(subject: str, most: int) -> bool:
     """Count one more try; False when there were enough already. Whoever comes at the same time waits for the row."""
-    key = settings.SECRET_KEY.encode()
-    digest = hmac.digest(key, b"registration:" + subject.encode(), "sha256")
-    today = datetime.now(UTC).astimezone(utility_zone()).date()
+    digest, today = _digest(subject), _today()
     with transaction.atomic():
         RegistrationTry.objects.bulk_create([RegistrationTry(account_digest=digest, day=today)], ignore_conflicts=True)
         counted = RegistrationTry.objects.filter(account_digest=digest, day=today, tries__lt=most)
         return counted.update(tries=F("tries") + 1) == 1
+
+
+def _digest(subject: str) -> bytes:
+    return hmac.digest(settings.SECRET_KEY.encode(), b"registration:" + subject.encode(), "sha256")
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone(utility_zone()).date()
+
+
+def tries_today(account: Account) -> int:
+    """Return how often somebody has tried today to prove an account; tries for a network are not among them."""
+    tries = RegistrationTry.objects.filter(account_digest=_digest(f"account:{account.public_id}"), day=_today())
+    return tries.values_list("tries", flat=True).first() or 0
+
+
+@transaction.atomic
+def clear_tries(account: Account, *, actor: User) -> None:
+    """Let an account be tried again today, as a customer on the telephone asks; nothing happens when none was tried."""
+    tries = RegistrationTry.objects.filter(account_digest=_digest(f"account:{account.public_id}"), day=_today())
+    if tries.delete()[0]:
+        audit("registration.tries.clear", actor=actor, target=account)
 
 
 def claim(user: User, account: Account) -> None:

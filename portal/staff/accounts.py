@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 
+from portal.access.registration import tries_today
 from portal.billing.agreements import LANGUAGES, Terms, change_agreement, set_delivery
 from portal.billing.bills import final_bill, preview
 from portal.billing.models import Bill, BillingAccount, ServiceAgreement
@@ -81,7 +82,12 @@ def _hits(found: Found) -> Listing:
 def account(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show one account."""
     row = get_object_or_404(Account, public_id=public_id)
-    return page(request, "staff/account.html", "accounts", {"page": account_page(row), "today": _today()})
+    return page(
+        request,
+        "staff/account.html",
+        "accounts",
+        {"page": account_page(row), "today": _today(), "tries": tries_today(row)},
+    )
 
 
 @require_http_methods(["GET", "POST"])

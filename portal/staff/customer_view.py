@@ -1,4 +1,4 @@
-"""What the customer sees: staff open a look at one account, with a reason, and end it."""
+"""What the customer sees: staff open a look at one account, with a reason, and end it; tries to register, cleared."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.access.looking import REASON_CHARS_MAX, end_look, start_look
+from portal.access.registration import clear_tries
 from portal.core.errors import Refused
 from portal.customers.models import Account
-from portal.staff.views import page, staff_only
+from portal.staff.views import actor_of, page, staff_only
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,16 @@ def look(request: HttpRequest, public_id: str) -> HttpResponse:
             return page(request, "staff/customer_view.html", "accounts", {**context, "error": str(error)}, status=422)
         return HttpResponseRedirect(reverse("resident:home"))
     return page(request, "staff/customer_view.html", "accounts", {**context})
+
+
+@require_POST
+@staff_only
+def clear(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Let the customer of an account try to register again today."""
+    account = get_object_or_404(Account, public_id=public_id)
+    clear_tries(account, actor=actor_of(request))
+    messages.success(request, _("The account can be registered again today: five tries."))
+    return HttpResponseRedirect(reverse("staff:account", args=[account.public_id]))
 
 
 @require_POST

@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/<slug:public_id>/final/", accounts.final, name="account-final"),
     path("accounts/<slug:public_id>/next-bill/", accounts.next_bill, name="account-preview"),
     path("accounts/<slug:public_id>/look/", customer_view.look, name="look-account"),
+    path("accounts/<slug:public_id>/tries/", customer_view.clear, name="clear-tries"),
     path("look/end/", customer_view.end, name="end-look"),
     path("agreements/<slug:public_id>/", accounts.agreement, name="agreement"),
     path("bills/", bills.bills, name="bills"),

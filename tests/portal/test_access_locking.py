@@ -12,8 +12,11 @@ from django.contrib.auth.models import Permission as DjangoPermission
 from django.core import mail
 from django.test import Client
 
+from portal.access.registration import prove, tries_today
+from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.core.tokens import check_token, make_token
+from portal.customers.models import Account
 from portal.notifications.models import Message
 
 if TYPE_CHECKING:
@@ -150,3 +153,18 @@ def test_only_staff_see_people_and_find_them_by_what_they_say(staff: Client) -> 
         page = staff.get("/staff/people/", {"q": text}).content.decode()
         assert ("ana@example.org" in page, "ben@example.org" in page) == (True, False)
     assert staff.post(f"/staff/people/{ana.public_id}/", {"action": "set-password"}).status_code == 400
+
+
+def test_tries_to_register_are_cleared_for_a_customer_on_the_telephone(staff: Client) -> None:
+    account = Account.objects.create(number="1000001", name="Ana")
+    for _ in range(7):
+        with pytest.raises(Refused):
+            prove("1000001", amount="1.23")
+    assert tries_today(account) == 5
+    path = f"/staff/accounts/{account.public_id}/"
+    assert "tried 5 times today" in staff.get(path).content.decode()
+    assert staff.post(f"{path}tries/").status_code == 302
+    assert tries_today(account) == 0
+    assert "tried" not in staff.get(path).content.decode()
+    staff.post(f"{path}tries/")
+    assert AuditEntry.objects.filter(action="registration.tries.clear").count() == 1
