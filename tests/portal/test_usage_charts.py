@@ -70,7 +70,7 @@ def counted(rng: random.Random, register: Register, start: datetime, end: dateti
         at += step + timedelta(microseconds=rng.randrange(60_000_000))
         if rng.random() < 0.01:
             at += timedelta(hours=rng.randrange(1, 120))
-        count += rng.choice((0, 0, 1, 7, 40, (register.modulus or 10**6) // 300))
+        count += rng.choice((0, 0, 1, 7, 40, (register.modulus or 10**6) // 50))
     return reads
 
 
