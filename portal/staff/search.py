@@ -79,8 +79,8 @@ def _exactly(text: str) -> Iterator[list[int]]:
         yield list(dict.fromkeys([*_of_people(email=text.lower()), *billed[: HITS_MAX + 1]]))
     elif re.fullmatch(r"[A-Za-z0-9._-]{3,40}", text):
         yield _of_people(username=text.lower())
-    if numbers := _telephone(text):
-        yield _of_people(phone__number__in=numbers)
+    if phones := _telephone(text):
+        yield _of_people(phone__number__in=phones)
 
 
 def _of_people(**who: Any) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 REASON = "reported a stolen telephone"
 
 
-def person(email: str = "ana@example.org", **fields: object) -> User:
+def person(email: str = "ana@example.org", **fields: Any) -> User:
     user = User.objects.create_user(email, **fields)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     return user

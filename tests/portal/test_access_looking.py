@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -29,7 +29,7 @@ REASON = "caller cannot find the June bill"
 ANY_ID = "bcdfghjkmnpqr"
 
 
-def person(email: str = "ana@example.org", **fields: object) -> User:
+def person(email: str = "ana@example.org", **fields: Any) -> User:
     """A person without a password: nothing here signs in by one, and hashing is slow."""
     return User.objects.create_user(email, **fields)
 

@@ -52,7 +52,7 @@ def takes_no_form(address: Address) -> bool:
 @pytest.fixture
 def town() -> dict[str, Account]:
     """Ana with a bill, a leak and everything else that pages show; Ben beside her; staff."""
-    found = {}
+    found: dict[str, Account] = {}
     for name in ("ana", "ben"):
         user = User.objects.create_user(f"{name}@example.org", name=name.title(), username=name)
         EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
