@@ -110,7 +110,7 @@ class NewSignInForm(SignupForm):  # type: ignore[misc]
             user, answer = None, prevent_enumeration(request, email=self.cleaned_data["email"])
         if user is None:
             make_password(self.cleaned_data["password1"])  # the same work as for a new one
-            return answer
+            return answer  # type: ignore[no-any-return]
         try:
             return complete_signup(request, user=user, redirect_url=target)  # type: ignore[no-any-return]
         except ImmediateHttpResponse as leave:

@@ -24,6 +24,8 @@ from portal.customers.models import Account, AccountAccess
 from portal.customers.permissions import Level, Permission, allowed_accounts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from portal.core.models import User
 
 _PROVED = "proved_account"
@@ -149,6 +151,6 @@ def _proved(request: HttpRequest, *, for_sign_up: bool = False) -> Account | Non
 
 
 def _answer(
-    request: HttpRequest, template: str, form: ProofForm | NewSignInForm, context: dict[str, object] | None = None
+    request: HttpRequest, template: str, form: ProofForm | NewSignInForm, context: Mapping[str, object] | None = None
 ) -> HttpResponse:
     return render(request, template, {"form": form, **(context or {})}, status=422 if form.errors else 200)

@@ -48,7 +48,7 @@ def security(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @never_cache
 @login_required
-@reauthentication_required
+@reauthentication_required  # type: ignore[untyped-decorator]
 def passkey(request: HttpRequest, key: str) -> HttpResponse:
     """Ask once more, then remove a passkey."""
     person = person_of(request)
