@@ -53,7 +53,7 @@ def is_signed(request: HttpRequest) -> bool:
 
     The address is that of the settings, not the one in the request: a Host header is anybody's word.
     """
-    from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+    from twilio.request_validator import RequestValidator
 
     site = utility_settings().portal_url.rstrip("/")
     signature = request.headers.get("X-Twilio-Signature", "")

@@ -7,7 +7,7 @@ from datetime import UTC
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 from portal.downloads.csv_file import place_name, safe_text
 from portal.downloads.series import pieces
