@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 import portal.metering.usage as usage_module
 from domain.reading import ReadQuality
 from domain.units import Unit, as_decimal, counts_to
+from domain.usage import count_at
 from portal.customers.services import Span, ensure_premise, move_in
 from portal.ingest.apply import apply_batch
 from portal.metering import services as metering
@@ -119,7 +120,7 @@ def register_difference(series: UsageSeries, place: ServicePoint) -> Decimal:
         known = hung.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
         if known is None:
             continue
-        ends = [usage_module.count_at(points, moment) for moment in (known.start, known.end)]
+        ends = [count_at(points, moment) for moment in (known.start, known.end)]
         turned = [end[0] for end in ends if end is not None]
         result += _volume(counter.registers, turned[1], series.unit) - _volume(
             counter.registers, turned[0], series.unit
