@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
@@ -60,7 +60,7 @@ class BannerForm(forms.Form):
         help_text=gettext_lazy("No late fee falls due on its days; afterwards the days to pay count anew."),
     )
 
-    field_order: ClassVar[list[str]] = ["kind"]
+    field_order = ("kind",)
 
     def banner_words(self) -> BannerWords:
         """Return what was typed; valid forms only."""

@@ -157,7 +157,7 @@ class Rows:
     def _split(self, entry: dict[str, Any]) -> dict[str, str]:
         if self.words == ("line",):
             return split_words(entry, "line")
-        found = {name: entry[name] for name in ("phone", "email") if name in entry}
+        found: dict[str, str] = {name: entry[name] for name in ("phone", "email") if name in entry}
         for name in self.words:
             found |= split_words(entry.get(name, {}), name)
         return found

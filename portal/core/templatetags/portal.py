@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django import template
+from django.forms import BaseFormSet
 
 from portal.core.language import page_before
 from portal.core.utility import in_language
 
 if TYPE_CHECKING:
-    from django.forms import BaseForm, BaseFormSet
+    from django.forms import BaseForm
     from django.http import HttpRequest
     from django.template.context import Context
 
@@ -26,7 +27,7 @@ def words(texts: object) -> str:
 @register.filter
 def faults(form: BaseForm | BaseFormSet[BaseForm]) -> list[tuple[str, str]]:
     """Return (id of the field, what is wrong) of a form or formset, in the order of the page; an empty id: of all."""
-    if hasattr(form, "forms"):
+    if isinstance(form, BaseFormSet):
         return [("", str(text)) for text in form.non_form_errors()] + [one for sub in form.forms for one in faults(sub)]
     found = [("", str(text)) for text in form.non_field_errors()]
     for field in form:
