@@ -61,9 +61,10 @@ def office() -> None:
 def test_everybody_reads_help_and_who_to_call(office: None, path: str) -> None:
     answer = Client().get(path)
     page = text_of(answer)
+    foot = page.partition("<footer")[2]
     assert answer.status_code == 200
     for said in ("405-555-0139", "help@cedar.example", "8 to 5, Monday to Friday", "https://cedar.example/meters"):
-        assert said in page
+        assert said in foot
     assert "Chicago time (America/Chicago)" in page
 
 
