@@ -53,6 +53,8 @@ PROVIDERS: tuple[str, ...] = (
     "portal.notifications.personal_data:RECEIVED_TEXTS",
     "portal.notifications.personal_data:PHONES",
     "portal.service.personal_data:REQUESTS",
+    "portal.alerts.personal_data:SETTINGS",
+    "portal.alerts.personal_data:RECEIVED",
 )
 """`module:NAME` of each PersonalData, in the order of the export."""
 

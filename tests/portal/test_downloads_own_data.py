@@ -23,6 +23,7 @@ from django.db import connection, models
 
 from domain.errors import ConfigError
 from portal.access.models import Invitation, SignIn
+from portal.alerts.models import Alert, AlertRecipient, AlertSetting
 from portal.billing.models import BillingAccount
 from portal.core.errors import Refused
 from portal.core.models import ApiToken, AuditEntry
@@ -76,6 +77,11 @@ def ana() -> User:
         token_hash=b"2" * 32, sent_at=moment, expires_at=moment + timedelta(days=7),
     )  # fmt: skip
     make_token(user, name=f"home of {MARK}")
+    alert = Alert.objects.create(
+        key="leak:1", kind="leak", account=account, since=moment, happened_at=moment, opened_at=moment
+    )
+    AlertRecipient.objects.create(alert=alert, user=user, told_at=moment, answer="other", note=f"{MARK} was away")
+    AlertSetting.objects.create(user=user, account=account, kind="leak", on=False, changed_at=moment)
     notify(user, Notice("t", "account", "Hello", f"Hello {MARK}", f"Hello {MARK}"), by=EVERY_WAY)
     Message.objects.update(sent_at=moment)
     return user
@@ -160,6 +166,7 @@ def test_nothing_personal_is_left_but_the_last_letter(ana: User) -> None:
     assert (ana.is_active, ana.has_usable_password(), ana.email) == (False, False, f"{ana.public_id}@gone.invalid")
     assert access.ended_at is not None
     assert not ApiToken.objects.filter(user=ana).exists()
+    assert not AlertSetting.objects.filter(user=ana).exists()
     billing = BillingAccount.objects.get(account=access.account)
     assert (billing.paper, billing.email) == (True, "")
     entry = AuditEntry.objects.get(action="person.left")
