@@ -151,7 +151,7 @@ LOOKS = [
     Look("requests", "/requests/", as_="help-hana@example.org"),
     Look("household", "/profile/household/", as_="ash4@example.org"),
     Look("invitation-void", "/invitation/hwi_none/"),
-    *(Look(f"staff-{name}", f"/staff/{name}/", as_="staff@example.org") for name in ("people", "banners", "requests")),
+    *(Look(f"staff-{name}", f"/staff/{name}/", as_="staff@example.org") for name in ("banners", "requests")),
     Look("one-read-only", as_="cherry2@example.org"),
     Look("no-place", as_="nobody@example.org"),
     Look("not-found", "/no/such/page/"),
