@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import DisallowedHost
 from django.dispatch import receiver
 from django.http import HttpResponseRedirect
 from django.utils import translation
@@ -35,10 +36,15 @@ class PersonLanguageMiddleware(MiddlewareMixin):
 def page_before(request: HttpRequest) -> str:
     """Return the path and query of the page of ours from which a request came, nothing for others."""
     came_from = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(came_from, allowed_hosts={request.get_host()}):
+    try:
+        ours = {request.get_host()}
+    except DisallowedHost:  # this is the page that says so
+        return ""
+    if not url_has_allowed_host_and_scheme(came_from, allowed_hosts=ours):
         return ""
     parts = urlsplit(came_from)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+    path = "/" + parts.path.lstrip("/\\")  # two slashes would name another host
+    return f"{path}?{parts.query}" if parts.query else path
 
 
 @require_POST

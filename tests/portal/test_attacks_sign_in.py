@@ -197,3 +197,14 @@ def test_a_database_that_is_busy_is_not_called_a_fault(
     assert answer.headers.get("Retry-After") == ("60" if status == 503 else None)
     assert "Content-Security-Policy" in answer.headers
     assert ("in a minute" in answer.content.decode()) is True
+
+
+@pytest.mark.parametrize("path", ["/i18n/setlang/", "/preferences/unit/"])
+def test_a_page_of_ours_whose_path_names_another_host_leads_nowhere_else(path: str) -> None:
+    client = Client()
+    client.force_login(person())
+    answer = client.post(
+        path, {"language": "es", "unit": "l"}, headers={"referer": "http://testserver//evil.example/x?y=1"}
+    )
+    assert answer.status_code in (302, 303)
+    assert not answer.headers["Location"].startswith("//")
