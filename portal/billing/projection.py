@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from domain.reading import ReadQuality
 from portal.billing.bills import period_start
 from portal.billing.boundaries import complete
-from portal.billing.calculation import AccountFacts, BilledLine, PointFacts, calculate
+from portal.billing.calculation import AccountFacts, BilledLine, PointFacts, Terms, calculate
 from portal.billing.gathering import Plan, Want, known_before, terms_of, winters_for
 from portal.billing.models import BillingAccount
 from portal.billing.periods import Period, nominal_days, period_with
@@ -24,9 +24,11 @@ from portal.core.services import utility_zone
 from portal.metering.spans import BoundaryCount, MeteredPart, metered_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from portal.billing.boundaries import Known
+    from portal.billing.winter import Winters
     from portal.customers.models import Account
 
 RECENT = timedelta(days=28)
@@ -51,16 +53,38 @@ class CostSoFar:
 
 def cost_so_far(account: Account, now: datetime) -> CostSoFar | None:
     """Return what the running period would cost if no more water were used; None when nothing can be said."""
-    return _priced(account, now, expect=False)
+    running = _gathered(account, now)
+    return None if running is None else _priced(running, expect=False)
 
 
 def projected(account: Account, now: datetime) -> CostSoFar | None:
     """Return what the running period will come to if the use of the last four weeks goes on; None without reads."""
-    return _priced(account, now, expect=True)
+    running = _gathered(account, now)
+    return None if running is None else _priced(running, expect=True)
 
 
-def _priced(account: Account, now: datetime, *, expect: bool) -> CostSoFar | None:
-    row = BillingAccount.objects.select_related("cycle").filter(account=account).first()
+def so_far_and_projected(account: Account, now: datetime) -> tuple[CostSoFar | None, CostSoFar | None]:
+    """Return both, from one look."""
+    running = _gathered(account, now)
+    return (None, None) if running is None else (_priced(running, expect=False), _priced(running, expect=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What both prices of one running period rest on."""
+
+    plan: Plan
+    terms: Sequence[Terms]
+    shelf: Shelf
+    now: datetime
+    parts: Mapping[int, Sequence[MeteredPart]]
+    before: Mapping[tuple[int, date], Known]
+    winters: Winters
+    newest: datetime
+
+
+def _gathered(account: Account, now: datetime) -> _Running | None:
+    row: BillingAccount | None = getattr(account, "billing", None)
     if row is None:
         return None
     zone, shelf = utility_zone(), standing_shelf()
@@ -74,25 +98,29 @@ def _priced(account: Account, now: datetime, *, expect: bool) -> CostSoFar | Non
     parts = metered_at({point: _edges(moments, now) for point, moments in plan.moments.items()})
     before = known_before([plan], ())
     winters, _ = winters_for([want], terms, shelf)
-    points, newest = dict[int, PointFacts](), list[datetime]()
+    newest = [part.counts[-1].at for point in plan.moments for part in parts[point] if part.counts]
+    return _Running(plan, terms[account.pk], shelf, now, parts, before, winters, max(newest)) if newest else None
+
+
+def _priced(running: _Running, *, expect: bool) -> CostSoFar | None:
+    plan, points = running.plan, dict[int, PointFacts]()
+    want = plan.want
     for point, moments in plan.moments.items():
-        known = before.get((point, plan.days[point][0]))
-        hung = [_to_the_end(part, moments[-1], now, expect=expect) for part in parts[point] if part.counts]
-        newest += [part.counts[-1].at for part in parts[point] if part.counts]
+        known = running.before.get((point, plan.days[point][0]))
+        counted = (part for part in running.parts[point] if part.counts)
+        hung = [_to_the_end(part, moments[-1], running.now, expect=expect) for part in counted]
         whole, _ = complete(hung, moments, known, lambda part, at: None)
         carried = None if known is None else Carried(known.litres)
-        points[point] = PointFacts(tuple(whole), carried, winters.get((account.pk, point), ()))
-    if not newest:
-        return None
+        points[point] = PointFacts(tuple(whole), carried, running.winters.get((want.account, point), ()))
     facts = AccountFacts(
-        account=account.pk,
-        period=period,
-        nominal_days=nominal_days(row.cycle, period.end),
-        zone=zone,
-        terms=tuple(terms[account.pk]),
+        account=want.account,
+        period=want.period,
+        nominal_days=nominal_days(want.cycle, want.period.end),
+        zone=plan.zone,
+        terms=tuple(running.terms),
         points=points,
     )
-    return _told(facts, shelf, max(newest))
+    return _told(facts, running.shelf, running.newest)
 
 
 def _running(row: BillingAccount, day: date) -> Period | None:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from portal.billing.models import RateBook
+from portal.core.remembering import remembered
 from rates.errors import InputError
 from rates.loading import load_book
 
@@ -64,6 +65,10 @@ class Shelf:
 
 def standing_shelf() -> Shelf:
     """Return the books that were approved and not withdrawn, the later one with precedence."""
+    return remembered("shelf", _standing_shelf)
+
+
+def _standing_shelf() -> Shelf:
     rows = RateBook.objects.filter(approved_at__isnull=False, withdrawn_at__isnull=True)
     columns = ("pk", "digest", "effective_from", "effective_to")
     found = rows.order_by("effective_from", "approved_at", "pk").values_list(*columns)

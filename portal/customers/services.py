@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import Q
 
 from portal.core.errors import Refused
+from portal.core.remembering import remembered
 from portal.core.services import audit
 from portal.customers.models import Account, AccountAccess, Occupancy, Premise, ServicePoint
-from portal.customers.permissions import Permission, allowed
+from portal.customers.permissions import Permission, allowed, viewer
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -76,6 +77,11 @@ def visible_service_points(who: User | Viewer) -> QuerySet[ServicePoint]:
         .distinct()
         .order_by("premise__address", "label")
     )
+
+
+def points_seen_by(who: User | Viewer) -> list[ServicePoint]:
+    """Return the same as a list, asked once for a page."""
+    return remembered(("points", viewer(who)), lambda: list(visible_service_points(who)))
 
 
 @transaction.atomic

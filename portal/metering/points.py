@@ -15,6 +15,7 @@ from django.db.models import Q
 
 from domain.reading import ReadQuality
 from domain.usage import CountPoint
+from portal.core.remembering import remembered
 from portal.metering.models import Installation, MeterRegister, OfficeRead, ReadVerdict, RegisterState
 from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
 
@@ -84,6 +85,11 @@ def excluded(
 
     Every register may be asked for: `read_us in excluded(ids)[register]`, `excluded(ids)[register].quality(...)`.
     """
+    ids = frozenset(register_ids)
+    return remembered(("excluded", ids, start_us, end_us), lambda: _excluded(ids, start_us, end_us))
+
+
+def _excluded(register_ids: Iterable[int], start_us: int, end_us: int) -> defaultdict[int, Judged]:
     found: dict[int, list[_Segment]] = defaultdict(list)
     for ids in _chunks(register_ids):
         rows = ReadVerdict.objects.filter(
@@ -124,6 +130,11 @@ def extra_points(
     An estimate is in force only until an actual read of a later moment is here. A constant number of queries per 10,000
     registers, and a few more for a register whose estimate stands beside excluded reads.
     """
+    ids = frozenset(register_ids)
+    return remembered(("extra", ids, start_us, end_us), lambda: _extra_points(ids, start_us, end_us))
+
+
+def _extra_points(register_ids: Iterable[int], start_us: int, end_us: int) -> defaultdict[int, list[ExtraPoint]]:
     found: defaultdict[int, list[ExtraPoint]] = defaultdict(list)
     for ids in _chunks(register_ids):
         rows = OfficeRead.objects.filter(register__in=ids, superseded_by__isnull=True, withdrawn=False)

@@ -17,6 +17,7 @@ from domain.reading import ReadQuality
 from domain.units import rollover_difference
 from domain.usage import CountPoint, count_at
 from portal.core.clock import now
+from portal.core.remembering import remembered
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
 from portal.metering.nearest import Beside, Probe, counted_between, look_beside
@@ -24,7 +25,7 @@ from portal.metering.points import excluded, extra_points
 from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
@@ -111,10 +112,18 @@ class Hung(NamedTuple):
     moments: tuple[datetime, ...]
 
 
+def hung_at(service_point_id: int) -> list[Installation]:
+    """Return every installation of one service point with its meter, in the order of time; asked once for a page."""
+    rows = Installation.objects.filter(service_point=service_point_id).select_related("meter", "service_point")
+    return remembered(("hung", service_point_id), lambda: list(rows.order_by("start", "pk")))
+
+
 def _installations(edges: Mapping[int, Sequence[datetime]]) -> Iterable[Installation]:
     if not edges:
         return ()
     first, last = min(e[0] for e in edges.values()), max(e[-1] for e in edges.values())
+    if len(edges) == 1:
+        return [row for row in hung_at(*edges) if row.start < last and (row.end is None or row.end > first)]
     rows = Installation.objects.filter(service_point__in=edges, start__lt=last)
     return rows.filter(Q(end__isnull=True) | Q(end__gt=first)).order_by("service_point", "start")
 
@@ -128,6 +137,11 @@ def _inside(row: Installation, edges: Sequence[datetime]) -> tuple[datetime, ...
 
 def counters_of(meters: Iterable[int]) -> dict[int, list[list[MeterRegister]]]:
     """Return the claimed counters of meters, each as its definitions (they differ in the roll-over alone)."""
+    ids = frozenset(meters)
+    return remembered(("counters", ids), lambda: _counters_of(ids))
+
+
+def _counters_of(meters: Collection[int]) -> dict[int, list[list[MeterRegister]]]:
     found: dict[int, dict[tuple[str, str, int], list[MeterRegister]]] = defaultdict(dict)
     rows = MeterRegister.objects.filter(meter__in=meters, in_usage=True, claimed=True)
     for row in rows.select_related("meter", "state").order_by("pk"):

@@ -13,8 +13,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Q
-
 from domain.reading import ReadQuality
 from domain.units import Unit, as_decimal, counts_to
 from domain.usage import CountPoint, count_at, unrolled, worse
@@ -25,7 +23,7 @@ from portal.metering.calendar import Resolution, boundaries
 from portal.metering.models import Installation
 from portal.metering.points import added_to, points_of
 from portal.metering.reads import to_us
-from portal.metering.spans import CLOCK_AHEAD, Hung, counters_of, points_beside, roll_over, written_down
+from portal.metering.spans import CLOCK_AHEAD, Hung, counters_of, hung_at, points_beside, roll_over, written_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -358,13 +356,9 @@ class Counter:
 
 def counters_at(service_point: ServicePoint, span: Span) -> list[Counter]:
     """Return what counted the usage of a service point in a span, in the order in which the meters hung there."""
-    installations = (
-        Installation.objects.filter(service_point=service_point, start__lt=span.end)
-        .filter(Q(end__isnull=True) | Q(end__gt=span.start))
-        .select_related("meter")
-        .order_by("start")
-    )
-    rows = list(installations)
+    rows = [
+        row for row in hung_at(service_point.pk) if row.start < span.end and (row.end is None or row.end > span.start)
+    ]
     of_meters = counters_of({row.meter_id for row in rows}) if rows else {}
     return [Counter(row, tuple(registers)) for row in rows for registers in of_meters.get(row.meter_id, ())]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from portal.billing.documents import figures
-from portal.billing.projection import cost_so_far, projected
+from portal.billing.projection import so_far_and_projected
 from portal.billing.shelf import standing_shelf
 from portal.core.services import utility_zone
 from portal.customers.models import Account
@@ -52,6 +52,7 @@ def account_living_at(who: User | Viewer, service_point: ServicePoint, moment: d
             occupancies__start__lte=moment,
             billing__isnull=False,
         )
+        .select_related("billing__cycle")
         .order_by("pk")
         .first()
     )
@@ -60,10 +61,9 @@ def account_living_at(who: User | Viewer, service_point: ServicePoint, moment: d
 def cost_card(account: Account, moment: datetime) -> CostCard | None:
     """Return the running period's cost; None when nothing can be said of it yet."""
     try:
-        so_far = cost_so_far(account, moment)
+        so_far, ahead = so_far_and_projected(account, moment)
         if so_far is None:
             return None
-        ahead = projected(account, moment)
         quantity = standing_shelf().on(so_far.period.start).book.quantity
     except RatesError as error:  # terms that no rate fits: for the office to mend, no reason to show no page
         _log.warning("no cost so far for account %s: %s", account.public_id, error)

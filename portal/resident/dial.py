@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from domain.units import Unit
-from portal.metering.models import Installation, RegisterState
+from portal.metering.spans import counters_of, hung_at
 from portal.resident.wording import SYMBOLS, UNITS, meter_name, moment_text, number, utc_text
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
+    from portal.metering.models import RegisterState
     from portal.metering.usage import DialReading
 
 _LEAST_WHOLE_DIGITS = 5
@@ -52,13 +53,13 @@ def dials(since: Mapping[int, datetime], *, zone: ZoneInfo) -> tuple[Dial, ...]:
     since  by the service point's row id when the viewer's time there began; the dials come in this order. No reading is
            older than that, nor than the meter's own time there: what it showed elsewhere is somebody else's.
     """
-    hung = Installation.objects.filter(service_point__in=since, end__isnull=True).select_related("service_point")
-    rows = {row.meter_id: row for row in sorted(hung, key=lambda row: [*since].index(row.service_point_id))}
-    states = RegisterState.objects.filter(
-        register__meter__in=rows, register__claimed=True, register__in_usage=True
-    ).select_related("register__meter")
+    rows = {row.meter_id: row for point in since for row in hung_at(point) if row.end is None}
+    counters = [counter for of_meter in counters_of(rows).values() for counter in of_meter]
+    states = [register.state for counter in counters for register in counter if hasattr(register, "state")]
     newest: dict[tuple[int, str], RegisterState] = {}
-    for state in states.order_by("last_read_at"):  # a register declared anew (other roll-over) replaces its old self
+    for state in sorted(
+        states, key=lambda state: state.last_read_at
+    ):  # a register declared anew (other roll-over) replaces its old self
         row = rows[state.register.meter_id]
         if state.last_read_at >= max(row.start, since[row.service_point_id]):
             newest[state.register.meter_id, state.register.register_id] = state

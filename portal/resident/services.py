@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
 
-from django.db.models import Min
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -18,9 +17,9 @@ from portal.core.errors import Refused
 from portal.core.services import current_change, utility_zone
 from portal.customers.models import Occupancy
 from portal.customers.permissions import Permission, allowed, viewer
-from portal.customers.services import Span, visible_places, visible_service_points
-from portal.metering.models import Installation
+from portal.customers.services import Span, points_seen_by, visible_places
 from portal.metering.reads import reads_of, to_us
+from portal.metering.spans import hung_at
 from portal.metering.usage import Cut, counters_at, usages
 from portal.resident.compare import Compare, Sides, counterpart, offered, other_period, with_period, with_similar
 from portal.resident.dial import Dial, dials
@@ -68,7 +67,7 @@ def prefer_unit(user: User, text: str) -> Unit:
 
 def places_of(user: User | Viewer) -> list[ServicePoint]:
     """Return the service points that a person may look at, those where they live now first."""
-    return _sorted(list(visible_service_points(user)), visible_places(user), now())
+    return _sorted(points_seen_by(user), visible_places(user), now())
 
 
 def _sorted(
@@ -120,12 +119,7 @@ class _Sight:
 
 def _sight(points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], unit: Unit) -> _Sight:
     moment = now()
-    installed = dict(
-        Installation.objects.filter(service_point__in=points)
-        .order_by()
-        .values_list("service_point")
-        .annotate(at=Min("start"))
-    )
+    installed = {p.pk: rows[0].start for p in points if (rows := hung_at(p.pk))}
     known_from = {p.pk: max(spans[p.pk][0].start, installed.get(p.pk) or spans[p.pk][0].start) for p in points}
     begun = {p.pk: span.start for p in points for span in spans[p.pk] if _holds(span, moment)}
     ended = max(spans[p.pk][-1].end for p in points)
@@ -153,7 +147,7 @@ def usage_page(
     spans = visible_places(user)
     if not spans.get(service_point.pk):
         raise Refused("not-yours", "this service point is not one of yours")
-    points = _sorted([point for point in visible_service_points(user) if point.pk in spans], spans, now())
+    points = _sorted([point for point in points_seen_by(user) if point.pk in spans], spans, now())
     home = [point for point in points if point.premise_id == service_point.premise_id]
     unit = preferred_unit(viewer(user).user)
     sight = _sight(home if all_meters else [service_point], spans, unit)

@@ -16,7 +16,8 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.access.viewing import person_of, viewer_of
 from portal.core.clock import now
 from portal.core.errors import Refused
-from portal.customers.services import visible_service_points
+from portal.core.remembering import remembers
+from portal.customers.services import points_seen_by
 from portal.resident.compare import Compare
 from portal.resident.costs import account_living_at, cost_card
 from portal.resident.periods import By
@@ -27,16 +28,15 @@ if TYPE_CHECKING:
     from portal.core.models import User
     from portal.customers.models import ServicePoint
     from portal.customers.permissions import Viewer
-    from portal.resident.compare import Compare
-from portal.resident.costs import CostCard
+    from portal.resident.costs import CostCard
 
 
 def service_point_of(who: User | Viewer, public_id: str) -> ServicePoint:
     """Return a service point that a person may look at; anything else does not exist for them."""
-    found = visible_service_points(who).filter(public_id=public_id).first()
-    if found is None:
+    found = [point for point in points_seen_by(who) if point.public_id == public_id]
+    if not found:
         raise Http404
-    return found
+    return found[0]
 
 
 @require_GET
@@ -55,6 +55,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 @login_required
+@remembers
 def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the usage of one service point, or of all meters of its home, in one of five views."""
     user = viewer_of(request)
