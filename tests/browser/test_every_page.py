@@ -1,6 +1,6 @@
 """Every page, on a phone and on a desk, in both languages: no accessibility fault, nothing to scroll sideways, light.
 
-axe-core looks on a phone in English and on a desk in Spanish, whose words are longer; with HEADWATER_EVERY_LOOK=1 in both
+axe-core looks on a phone in English and on a desk in Spanish, whose words are longer; HEADWATER_EVERY_LOOK=1: in both
 languages at both widths (`make prove`). With HEADWATER_PICTURES=FOLDER each page and state is also kept there as a
 picture: docs/images/pages is made like this.
 """
