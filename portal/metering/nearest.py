@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 _BEFORE, _AFTER = -1, 1
+_MISSING = int(ReadQuality.MISSING)
+ReadsOfDays = dict[tuple[int, int], list[KeptRead]]
+"""By register and storage day: the reads that count, in time order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +51,27 @@ class _Days:
     """Storage days of registers as they were loaded: their trusted reads in time order."""
 
     excluded: Mapping[int, Container[int]]
-    reads: dict[tuple[int, int], list[KeptRead]] = field(default_factory=dict)
+    reads: ReadsOfDays = field(default_factory=dict)
 
     def load(self, wanted: Iterable[tuple[int, int]]) -> None:
         pairs = sorted(set(wanted) - self.reads.keys())
-        found: dict[tuple[int, int], set[KeptRead]] = defaultdict(set)
+        recent: dict[tuple[int, int], set[KeptRead]] = defaultdict(set)
+        found: dict[tuple[int, int], list[KeptRead]] = {}
         if pairs:
             # Recent reads first: a fold that commits in between shows a read twice, it never hides one.
             for register, *read in _joined(_RECENT_OF, pairs):
-                found[register, read[0] // DAY_US].add(KeptRead(*read))
-            for register, day, packed in _joined(_DAYS_OF, pairs):
-                found[register, day].update(unpack_day(day, bytes(packed)))
+                recent[register, read[0] // DAY_US].add(KeptRead(*read))
+            found = {
+                (register, day): unpack_day(day, bytes(packed)) for register, day, packed in _joined(_DAYS_OF, pairs)
+            }
         for key in pairs:
-            left_out = self.excluded.get(key[0], ())
-            self.reads[key] = sorted(
-                read
-                for read in found.get(key, ())
-                if read.quality != ReadQuality.MISSING and read.read_us not in left_out
-            )
+            reads = found.get(key, [])
+            if key in recent:
+                reads = sorted(recent[key].union(reads))
+            reads = [read for read in reads if read.quality != _MISSING]
+            if left_out := self.excluded.get(key[0], ()):
+                reads = [read for read in reads if read.read_us not in left_out]
+            self.reads[key] = reads
 
 
 @dataclass(frozen=True)
@@ -105,13 +111,20 @@ def nearest_reads(
     return look_beside(probes, excluded=excluded).reads
 
 
-def look_beside(probes: Sequence[Probe], *, excluded: Mapping[int, Container[int]] | None = None) -> Beside:
+def look_beside(
+    probes: Sequence[Probe],
+    *,
+    excluded: Mapping[int, Container[int]] | None = None,
+    known: ReadsOfDays | None = None,
+) -> Beside:
     """Return what `nearest_reads` does, with the days that were looked at.
+
+    known  days that were looked at before, with the same reads left out: those of this look are added.
 
     Of a moment's sides, one is the newest read at or before it and the other the oldest after it. Of several reads at
     one moment the last one counts.
     """
-    days, found = _Days(excluded or {}), [set[KeptRead]() for _ in probes]
+    days, found = _Days(excluded or {}, {} if known is None else known), [set[KeptRead]() for _ in probes]
     searches = [
         _Search(index, moment, side, (moment + (side == _AFTER)) // DAY_US)
         for index, probe in enumerate(probes)

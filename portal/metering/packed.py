@@ -17,7 +17,8 @@ bytes whatever the order in which they arrived.
 from __future__ import annotations
 
 import zlib
-from itertools import groupby, pairwise
+from functools import partial
+from itertools import accumulate, groupby, islice, pairwise
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,20 +81,21 @@ def _unpack(day: int, packed: bytes) -> list[KeptRead]:
     plain = zlib.decompress(packed[2:], -15 if version == _VERSION else 15) if squeezed else packed[2:]
     numbers = _varints(plain)
     n = next(numbers)
-    times = _from_period(numbers, n) if version == _VERSION else _summed_twice([next(numbers) for _ in range(n)])
-    counts = _summed([next(numbers) for _ in range(n)])
+    times = _from_period(numbers, n) if version == _VERSION else _summed_twice(_taken(numbers, n))
+    counts = _summed(_taken(numbers, n))
     epochs = _expanded(numbers, n, width=1)
-    appends = _summed_twice([next(numbers) for _ in range(n)])
+    appends = _summed_twice(_taken(numbers, n))
     marks = _expanded(numbers, n, width=3)
     if next(numbers, None) is not None:
         raise ValueError("bytes behind the last column")
     base = day * DAY_US
     return [
-        KeptRead(base + at, epoch, append_seq, count, quality, reason, flags)
-        for at, (epoch,), append_seq, count, (quality, reason, flags) in zip(
-            times, epochs, appends, counts, marks, strict=True
-        )
+        _read((base + at, *epoch, append_seq, count, *mark))
+        for at, epoch, append_seq, count, mark in zip(times, epochs, appends, counts, marks, strict=True)
     ]
+
+
+_read = partial(tuple.__new__, KeptRead)  # a page unpacks thousands: by position, without a call of Python's own
 
 
 def _zigzag(value: int) -> int:
@@ -114,16 +116,27 @@ def _varint(value: int) -> bytes:
 
 
 def _varints(data: bytes) -> Iterator[int]:
+    result = []
     value = shift = 0
     for byte in data:
-        value |= (byte & 0x7F) << shift
         if byte & 0x80:
+            value |= (byte & 0x7F) << shift
             shift += 7
-        else:
-            yield value
+        elif shift:
+            result.append(value | byte << shift)
             value = shift = 0
+        else:
+            result.append(byte)
     if shift:
         raise ValueError("cut inside a number")
+    return iter(result)
+
+
+def _taken(numbers: Iterator[int], n: int) -> list[int]:
+    result = list(islice(numbers, n))
+    if len(result) < n:
+        raise ValueError("cut short")
+    return result
 
 
 def _differenced(values: Sequence[int]) -> list[int]:
@@ -131,11 +144,7 @@ def _differenced(values: Sequence[int]) -> list[int]:
 
 
 def _summed(numbers: Sequence[int]) -> list[int]:
-    result, total = [], 0
-    for number in numbers:
-        total += _unzigzag(number)
-        result.append(total)
-    return result
+    return list(accumulate([n >> 1 if not n & 1 else -((n + 1) >> 1) for n in numbers]))
 
 
 def _twice_differenced(values: Sequence[int]) -> list[int]:
@@ -144,11 +153,7 @@ def _twice_differenced(values: Sequence[int]) -> list[int]:
 
 
 def _summed_twice(numbers: Sequence[int]) -> list[int]:
-    result, total = [], 0
-    for difference in [*map(_unzigzag, numbers[:1]), *_summed(numbers[1:])]:
-        total += difference
-        result.append(total)
-    return result
+    return list(accumulate([*map(_unzigzag, numbers[:1]), *_summed(numbers[1:])]))
 
 
 def _periodic(values: Sequence[int]) -> list[int]:
@@ -165,10 +170,9 @@ def _periodic(values: Sequence[int]) -> list[int]:
 def _from_period(numbers: Iterator[int], n: int) -> list[int]:
     if not n:
         return []
-    values, step, period = [next(numbers)], next(numbers), next(numbers)
-    for _ in range(n - 1):
-        values.append(values[-1] + step * (period + _unzigzag(next(numbers))))
-    return values
+    first, step, period = _taken(numbers, 3)
+    steps = [step * (period + (n >> 1 if not n & 1 else -((n + 1) >> 1))) for n in _taken(numbers, n - 1)]
+    return list(accumulate(steps, initial=first))
 
 
 def _runs(rows: Sequence[tuple[int, ...]]) -> list[int]:
@@ -179,7 +183,7 @@ def _expanded(numbers: Iterator[int], n: int, *, width: int) -> list[tuple[int, 
     result: list[tuple[int, ...]] = []
     while len(result) < n:
         length = next(numbers)
-        row = tuple(next(numbers) for _ in range(width))
+        row = tuple(_taken(numbers, width))
         if not 0 < length <= n - len(result):
             raise ValueError("a run's length")
         result += [row] * length

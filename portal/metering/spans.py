@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
+    from portal.metering.packed import KeptRead
+
 CLOCK_AHEAD = timedelta(days=1)
 _DAY, _LONG = timedelta(days=1), timedelta(days=2)
 _DAYS_WITHOUT_ROLL_UP = 2  # the days that are not folded yet when a bill is made
@@ -169,9 +171,11 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
             probes.append(Probe(register.pk, low_us, high_us, tuple(map(to_us, one.moments))))
             owners.append(number)
     raw: list[list[CountPoint]] = [[] for _ in jobs]
-    registers = {probe.register for probe in probes}
+    registers = frozenset(probe.register for probe in probes)
     judged, extra = excluded(registers), extra_points(registers)
-    beside = look_beside(probes, excluded=judged)
+    left_out = {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
+    known = remembered(("days", registers), dict[tuple[int, int], "list[KeptRead]"])
+    beside = look_beside(probes, excluded=left_out, known=known)
     for number, probe, reads in zip(owners, probes, beside.reads, strict=True):
         verdicts = judged[probe.register]
         raw[number] += [
@@ -276,7 +280,11 @@ def _turns_fast(counts: int, days: int, modulus: int | None) -> bool:
 
 
 def _stepwise(counts: Sequence[int], modulus: int | None) -> int:
-    return sum(rollover_difference(a % (modulus or a + 1), b, modulus) for a, b in pairwise(counts))
+    """Return what a dial counted, as `rollover_difference` says it of each step."""
+    if modulus is None:
+        return counts[-1] - counts[0] if counts else 0
+    passed, half = [(b - a) % modulus for a, b in pairwise(counts)], modulus // 2
+    return sum(passed) - modulus * sum(1 for step in passed if step > half)
 
 
 def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: _Likely) -> list[CountPoint]:

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.reading import ReadQuality
@@ -28,6 +29,7 @@ from portal.metering.spans import CLOCK_AHEAD, Hung, counters_of, hung_at, point
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from fractions import Fraction
     from zoneinfo import ZoneInfo
 
     from portal.core.models import User
@@ -340,7 +342,13 @@ class _Part:
 
     def _rounded(self, count: int, unit: Unit) -> Decimal:
         register = self.register
-        return as_decimal(counts_to(count, unit=Unit(register.unit), scale=register.scale, to=unit), PLACES[unit])
+        return as_decimal(count * _worth(register.unit, register.scale, unit), PLACES[unit])
+
+
+@lru_cache(maxsize=256)
+def _worth(unit: str, scale: int, to: Unit) -> Fraction:
+    """Return what one count is worth in another unit."""
+    return counts_to(1, unit=Unit(unit), scale=scale, to=to)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.utils.formats import date_format
+from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
 
+from portal.core.remembering import remembered
 from portal.metering.calendar import Resolution, boundaries, floor, following, midnight
 from portal.resident.wording import clock_time, day_text, hour_label
 
@@ -156,7 +157,7 @@ class Period:
         if self.hour is not None:
             return date_format(local, pgettext("minutes of an hour", "g:i"))
         if self.by is By.HOUR:
-            return hour_label(start, self.zone, twice=self._twice(start))
+            return self._hour_text(start)
         if self.by is By.WEEK:
             return date_format(local, pgettext("day of a week, short", "D j"))
         if self.by is By.DAY:
@@ -178,8 +179,12 @@ class Period:
 
     def _hours_text(self, start: datetime) -> str:
         end = following(start, "hour", self.zone)
-        labels = [hour_label(moment, self.zone, twice=self._twice(moment)) for moment in (start, end)]
-        return f"{labels[0]} \N{EN DASH} {labels[1]}"
+        return f"{self._hour_text(start)} \N{EN DASH} {self._hour_text(end)}"
+
+    def _hour_text(self, moment: datetime) -> str:
+        """Return the name of an hour, which stands at its bar and on both sides of its row and the row before."""
+        key = ("hour", moment, self.zone.key, get_language())
+        return remembered(key, lambda: hour_label(moment, self.zone, twice=self._twice(moment)))
 
     def _twice(self, moment: datetime) -> bool:
         """Whether another hour of this day has the same name."""
