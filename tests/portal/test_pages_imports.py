@@ -62,14 +62,14 @@ def test_problems_are_listed_and_cannot_be_imported(client: Client) -> None:
     assert "a day from 1 to 28" in text
     assert _send(client, b"PK\x03\x04")[0] == 422
     assert client.post("/staff/imports/", {"kind": "cycles"}).status_code == 422
-    assert client.post("/staff/imports/", {"kind": "users"}).status_code == 422
+    assert client.post("/staff/imports/", {"kind": "people"}).status_code == 422
 
 
 def test_templates_are_handed_out_and_residents_see_nothing(client: Client) -> None:
     client.force_login(person("staff@example.org", is_staff=True))
     response = client.get("/staff/imports/accounts.csv")
     assert response.content.decode().startswith("\ufeffnumber,name,cycle")
-    assert client.get("/staff/imports/users.csv").status_code == 404
+    assert client.get("/staff/imports/people.csv").status_code == 404
     client.force_login(person())
     for path in ("/staff/imports/", "/staff/imports/accounts.csv"):
         assert client.get(path).status_code == 403

@@ -19,6 +19,7 @@ import portal.metering.usage as usage_module
 from domain.reading import ReadQuality
 from domain.units import Unit, as_decimal, counts_to
 from domain.usage import count_at
+from portal.billing.models import BillingAccount, ServiceAgreement
 from portal.customers.services import Span, ensure_premise, move_in
 from portal.ingest.apply import apply_batch
 from portal.metering import services as metering
@@ -28,6 +29,7 @@ from portal.metering.usage import PLACES, Cut, UsageSeries, count_points, counte
 from portal.resident import services
 from portal.resident.compare import Compare
 from portal.resident.periods import By, period_of
+from tests.portal import billed
 from tests.portal.building import NOON, Box, enrolled, home, person, read, total
 
 if TYPE_CHECKING:
@@ -214,16 +216,32 @@ def test_a_row_of_which_one_meter_is_missing_says_so(two_meters: tuple[User, Ser
     assert {row.mark for row in page.rows[:6]} == {"measured"}
 
 
+def _billed(user: User) -> None:
+    """Let the home's account get bills for both meters, so that its page says what the month costs."""
+    account = user.accounts.get()
+    billed.rate_book()
+    BillingAccount.objects.create(account=account, cycle=billed.cycle(), email="ana@example.org")
+    for occupancy in account.occupancies.all():
+        ServiceAgreement.objects.create(
+            account=account,
+            service_point=occupancy.service_point,
+            rate_class="residential",
+            start=occupancy.start.astimezone(CHICAGO).date(),
+        )
+
+
 @pytest.mark.parametrize("by", list(By), ids=lambda by: by.value)
 def test_a_page_asks_the_database_few_questions(two_meters: tuple[User, ServicePoint], by: By) -> None:
     """Neither more for a longer view nor for longer ago; a second meter adds what it rests on."""
     user, place = two_meters
+    _billed(user)
     client = Client()
     client.force_login(user)
     counts = []
     for query in ("", "&date=2026-05-03", "&compare=previous", "&meters=all"):
         with CaptureQueriesContext(connection) as queries:
-            assert client.get(f"/usage/{place.public_id}/?by={by.value}{query}").status_code == 200
+            answer = client.get(f"/usage/{place.public_id}/?by={by.value}{query}")
+        assert 'id="cost-so-far"' in answer.content.decode()
         counts.append(len(queries))
     print(f"\n{by}: {counts} queries")
     piece = 5 if by is By.MINUTE else 0  # how often it is read, asked once for each meter
