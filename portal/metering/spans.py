@@ -124,7 +124,7 @@ def _installations(edges: Mapping[int, Sequence[datetime]]) -> Iterable[Installa
     if not edges:
         return ()
     first, last = min(e[0] for e in edges.values()), max(e[-1] for e in edges.values())
-    if len(edges) == 1:
+    if len(edges) == 1:  # a page's: its chart asks for the same
         return [row for row in hung_at(*edges) if row.start < last and (row.end is None or row.end > first)]
     rows = Installation.objects.filter(service_point__in=edges, start__lt=last)
     return rows.filter(Q(end__isnull=True) | Q(end__gt=first)).order_by("service_point", "start")
