@@ -138,12 +138,11 @@ def _day(typed: str | None, earliest: date, latest: date, otherwise: date, error
     """Return the day that stands in a field: what was typed when that is to be put right, else a day of the place."""
     if typed is None:
         return otherwise.isoformat()
-    if error is not None:
-        return typed[:40]
     try:
-        return min(max(date.fromisoformat(typed), earliest), latest).isoformat()
+        day = date.fromisoformat(typed)
     except ValueError:
-        return otherwise.isoformat()
+        return "" if error is not None else otherwise.isoformat()  # a field for days can hold nothing else
+    return (day if error is not None else min(max(day, earliest), latest)).isoformat()
 
 
 def _day_before(text: str) -> str | None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.browser import pages
 from tests.browser.homes import PASSWORD
+from tests.migrated import copy_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPortal]:
         "HEADWATER_CLOCK": f"scaled:1.0:{time.time()!r}:{START_S!r}",
         "DJANGO_SETTINGS_MODULE": "portal.config.settings",
     }
+    copy_tables(directory / "portal.sqlite3")
     subprocess.run([HEADWATER, "portal", "init"], cwd=ROOT, env=environment, check=True, timeout=300)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = ServedPortal(f"http://127.0.0.1:{listener.getsockname()[1]}", environment)

@@ -27,13 +27,14 @@ def load() -> None:
     from portal.customers.models import Account
     from portal.ledger.services import record_payment
     from tests.browser.homes import _user
-    from tests.portal.bills import make_account, make_bill
+    from tests.portal.bills import make_account, make_bill, put_book_away
 
     if Account.objects.filter(number=NUMBER).exists():
         return
     User.objects.filter(pk=_user(HOLDER).pk).update(name="Holda Brook")
     account = make_account(NUMBER, name="Holda Brook", address="52 Willow Street", user=_user(HOLDER))
     make_bill(account, period_start=date(2026, 4, 1))
+    put_book_away()
     record_payment(account, 5_000, method="check", received_on=date(2026, 5, 20), reference="check 20417")
 
 

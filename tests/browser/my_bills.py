@@ -19,14 +19,14 @@ _WAYS = [
 
 def load() -> None:
     """Give one person bills of more than a year, one of them corrected, and another an account without any."""
-    from portal.billing.models import Bill, BilledDial, RateBook
+    from portal.billing.models import Bill, BilledDial
     from portal.core.clock import now
     from portal.core.models import UtilitySettings
     from portal.customers.models import Account
     from portal.ledger.services import reverse
     from tests.browser.homes import _user
     from tests.portal import billed
-    from tests.portal.bills import make_account, make_bill, pay, rate_book
+    from tests.portal.bills import make_account, make_bill, pay, put_book_away
 
     if Account.objects.filter(number=NUMBER).exists():
         return
@@ -50,7 +50,7 @@ def load() -> None:
             Bill.objects.filter(pk=bill.pk).update(state="cancelled", cancelled_at=now(), cancel_reason="misread")
             make_bill(account, units=5_100, kind="corrected", replaces=bill, period_start=start)
     # The bills above rest on a book of their own that no program can read; the running period needs real rates.
-    RateBook.objects.filter(pk=rate_book().pk).update(withdrawn_at=now())
+    put_book_away()
     billed.rate_book()
     dial = BilledDial.objects.filter(segment__bill__account=account).order_by("-end").first()
     assert dial is not None

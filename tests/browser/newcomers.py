@@ -16,12 +16,13 @@ def load() -> None:
     from portal.billing.models import Bill
     from portal.customers.models import Account
     from tests.browser.homes import _user
-    from tests.portal.bills import make_account, make_bill
+    from tests.portal.bills import make_account, make_bill, put_book_away
 
     if Account.objects.filter(number=NUMBER).exists():
         return
     bill = make_bill(make_account(NUMBER, name="Nora Quinn", address="40 Willow Street"), units=9_000)
     Bill.objects.filter(pk=bill.pk).update(due_cents=8_545)
+    put_book_away()
     TOTP.activate(_user(APP), SECRET)
     _user(PASSKEY)
 

@@ -8,16 +8,13 @@ import django
 def main() -> None:
     """Add four accounts with a bill each, and a second clerk."""
     django.setup()
-    from portal.billing.models import RateBook
-    from portal.core.clock import now
     from portal.core.models import User
     from tests.browser.homes import _user
-    from tests.portal.bills import make_account, make_bill, rate_book
+    from tests.portal.bills import make_account, make_bill, put_book_away
 
     chief = _user("chief@example.org")
     User.objects.filter(pk=chief.pk).update(is_staff=True, name="Chris Chief")
-    # The book that these bills name prices nothing: other tests of the session must not meet it.
-    RateBook.objects.filter(pk=rate_book().pk).update(withdrawn_at=now())
+    put_book_away()
     for word in ("owing", "paying"):
         for size in ("phone", "desk"):
             name = f"{word} {size}".title()

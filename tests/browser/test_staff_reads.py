@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 STAFF = "staff@example.org"
 SIZES = {
-    "phone": (pages.PHONE, "9 Walnut Court", "CVW-30000001"),
-    "desk": (pages.DESK, "11 Walnut Court", "CVW-30000002"),
+    "phone": (pages.PHONE, "9 Walnut Court", "CVW-40000001"),
+    "desk": (pages.DESK, "11 Walnut Court", "CVW-40000002"),
 }
 
 

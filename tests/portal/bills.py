@@ -24,6 +24,7 @@ from portal.billing.models import (
     RateBook,
     ServiceAgreement,
 )
+from portal.core.clock import now
 from portal.core.models import User
 from portal.core.services import utility_zone
 from portal.customers import services as customers
@@ -129,6 +130,11 @@ def all_lines(units: int) -> list[DraftLine]:
             price="14.00",
         ),
     ]
+
+
+def put_book_away() -> None:
+    """Withdraw the book that these bills name: it prices nothing, so other tests of one portal must not meet it."""
+    RateBook.objects.filter(pk=rate_book().pk).update(withdrawn_at=now())
 
 
 def rate_book() -> RateBook:

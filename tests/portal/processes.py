@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.broker import free_port, mosquitto, nats_server
+from tests.migrated import copy_tables, postgres_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,31 +31,38 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def _own_database(folder: Path) -> str:
-    """The URL of a fresh database: on the server of DATABASE_URL when that is PostgreSQL, else a SQLite file."""
+def _own_database(folder: Path, *, tables: bool) -> str:
+    """The URL of a database of its own: on the server of DATABASE_URL when that is PostgreSQL, else a SQLite file."""
     url = os.environ.get("DATABASE_URL", "")
     if not url.startswith("postgres"):
+        if tables:
+            copy_tables(folder / "portal.sqlite3")
         return f"sqlite:///{folder / 'portal.sqlite3'}"
     import psycopg
 
     name = f"portal_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        template = postgres_template(url, folder) if tables else "template1"
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[arg-type]
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @dataclass
 class Portal:
-    """One portal: its folder, environment and processes."""
+    """One portal: its folder, environment and processes.
+
+    tables  start with a copy of today's tables; False: with nothing, as an installation does.
+    """
 
     folder: Path
+    tables: bool = True
     broker_port: int = field(default_factory=free_port)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "DJANGO_"))},
-            "DATABASE_URL": _own_database(self.folder),
+            "DATABASE_URL": _own_database(self.folder, tables=self.tables),
             "HEADWATER_PORTAL_DIR": str(self.folder),
             "HEADWATER_DEMO": "True",
             "HEADWATER_BROKER_URL": f"mqtts://127.0.0.1:{self.broker_port}",
@@ -64,7 +72,7 @@ class Portal:
         """Run a `headwater portal` command with --json; return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "headwater", "portal", *arguments, "--json"],
-            env=self.environment, capture_output=True, timeout=DEADLINE_S, check=False,
+            env=self.environment, capture_output=True, timeout=4 * DEADLINE_S, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stderr.decode()
         text = (done.stdout if code == 0 else done.stderr).decode()
@@ -75,7 +83,7 @@ class Portal:
         start = "import portal.cli\nportal.cli._django()\n"
         done = subprocess.run(
             [sys.executable, "-c", start + program, *arguments],
-            env=self.environment, capture_output=True, timeout=DEADLINE_S, check=False,
+            env=self.environment, capture_output=True, timeout=4 * DEADLINE_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()

@@ -19,6 +19,7 @@ from domain.units import Unit
 from gateway import config as gateway_config
 from portal_client.client import PortalClient
 from portal_client.errors import Conflict, NotAuthorised, NotEnrolled, PortalError
+from tests.migrated import copy_tables
 
 TOML = """
 [collector]
@@ -49,6 +50,7 @@ class Portal:
             "HEADWATER_DEMO": "True",
             "HEADWATER_BROKER_URL": "mqtts://127.0.0.1:8883",
         }
+        copy_tables(folder / "portal" / "portal.sqlite3")
         self.run("init")
         premise = {
             "address": "12 Elm Street", "account": "1000123", "resident": "r@example.org",
