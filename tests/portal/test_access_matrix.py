@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 from django.template.backends.django import Template
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -54,6 +54,12 @@ NO_ID = "bcdfghjkmnpqr"
 
 Rule = "Callable[[str, frozenset[Permission]], str]"
 Ids = "Callable[[World, Lived], dict[str, str]]"
+
+
+@pytest.fixture(autouse=True)
+def _connection_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream gives its connection back; here it is that of the test, whose transaction holds the rows."""
+    monkeypatch.setattr(connections, "close_all", lambda: None)
 
 
 @pytest.fixture
