@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, transaction
 from django.template.backends.django import Template
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -58,14 +58,14 @@ Ids = "Callable[[World, Lived], dict[str, str]]"
 
 @pytest.fixture(autouse=True)
 def _connection_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream gives its connection back; here it is that of the test, whose transaction holds the rows."""
-    monkeypatch.setattr(connections, "close_all", lambda: None)
+    """An answer that is closed gives its connection back; here it is the test's, whose transaction holds the rows."""
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
 
 
 @pytest.fixture
 def lived(settings: SettingsWrapper) -> World:
     """The world, on 17 June 2026 at noon in Chicago; the clock all but stands, so that two answers can be compared."""
-    settings.HEADWATER_CLOCK = f"scaled:1e-6:{time.time()!r}:{NOON.timestamp()!r}"
+    settings.HEADWATER_CLOCK = f"scaled:1e-12:{time.time()!r}:{NOON.timestamp()!r}"
     return world()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
+from django.db import connection
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -34,6 +35,12 @@ CHECKS = [
 GOOD = {"from": "2026-05-01T05:00:00Z", "to": "2026-05-03T05:00:00Z"}
 SEED = 20260617
 """What is drawn is drawn again."""
+
+
+@pytest.fixture(autouse=True)
+def _connection_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is closed gives its connection back; here it is the test's, whose transaction holds the rows."""
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
 
 
 def _description() -> Any:
