@@ -1,7 +1,8 @@
 """Brings bills to customers: by email unless paper was asked for, queued in the transaction that issues them.
 
 An account that can be reached by neither an address of its own nor its holder's verified one gets paper, and so does
-one from whose addresses messages come back: a bill that nobody received is no bill.
+one from whose addresses messages come back: a bill that nobody received is no bill. One whose email comes back, or is
+given up, goes on paper after all, with the next bills that are printed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from portal.billing.models import Bill, BillDelivery, BillingAccount
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
+from portal.core.services import audit
 from portal.customers.models import AccountAccess
 from portal.notifications.attachments import Attached, Maker, register
 from portal.notifications.bounces import bad_addresses
@@ -70,14 +72,13 @@ def deliver_many(bills: Sequence[Bill]) -> None:
         raise Refused("state", "only issued bills are sent")
     accounts = [bill.account_id for bill in bills]
     billing = BillingAccount.objects.in_bulk(accounts)
-    holders = _holders_addresses(accounts)
+    addresses = known_addresses(accounts)
     bad = bad_addresses()
     emails, deliveries = list[NewEmail](), list[BillDelivery]()
     moment = now()
     for bill, facts in zip(bills, facts_for(bills), strict=True):
         row = billing.get(bill.account_id)
-        known = (row.email if row else "", holders.get(bill.account_id, ""))
-        reached = (one for one in known if one and one.lower() not in bad)
+        reached = (one for one in addresses[bill.account_id] if one.lower() not in bad)
         address = "" if row is not None and row.paper else next(reached, "")
         if address:
             emails.append(_email(bill, facts, address))
@@ -90,7 +91,7 @@ def deliver_many(bills: Sequence[Bill]) -> None:
 
 def deliveries_of(bill: Bill) -> tuple[SentBill, ...]:
     """Return how a bill went out, for those who may see the bill: its page shows the code of the message."""
-    message = Message.objects.filter(key=_key(bill)).first()
+    message = Message.objects.filter(key=email_key(bill)).first()
     found = []
     for row in BillDelivery.objects.filter(bill=bill).order_by("queued_at"):
         by_email = row.channel == "email"
@@ -101,7 +102,7 @@ def deliveries_of(bill: Bill) -> tuple[SentBill, ...]:
                 queued_at=row.queued_at,
                 done_at=row.done_at,
                 code=code_text(message.public_id) if by_email and message else "",
-                failed=bool(by_email and message and message.failed_at),
+                failed=bool(by_email and message and (message.failed_at or message.bounced_at)),
             )
         )
     return tuple(found)
@@ -111,6 +112,14 @@ def hidden(address: str) -> str:
     """Return `a…a@example.org`: enough to recognise one's own address, too little to learn another's."""
     name, at, host = address.rpartition("@")
     return f"{name[:1]}…{name[-1:] if len(name) > 2 else ''}{at}{host}"
+
+
+def known_addresses(accounts: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Return the addresses for bills of each account, the first choice first: its own, its holder's verified one."""
+    billing = dict(BillingAccount.objects.filter(account__in=accounts).values_list("account", "email"))
+    holders = _holders_addresses(accounts)
+    both = {account: (billing.get(account, ""), holders.get(account, "")) for account in accounts}
+    return {account: tuple(address for address in some if address) for account, some in both.items()}
 
 
 def _holders_addresses(accounts: Sequence[int]) -> dict[int, str]:
@@ -125,7 +134,8 @@ def _holders_addresses(accounts: Sequence[int]) -> dict[int, str]:
     return {account: email for account, email in found.items() if email in verified}
 
 
-def _key(bill: Bill) -> str:
+def email_key(bill: Bill) -> str:
+    """Return the key of the message that carries a bill by email."""
     return f"bill:{bill.public_id}:email"
 
 
@@ -147,7 +157,7 @@ def _email(bill: Bill, facts: BillFacts, address: str) -> NewEmail:
             "code": code_text(public_id),
         }
         return NewEmail(
-            key=_key(bill),
+            key=email_key(bill),
             to=address,
             subject=_("%(utility)s: your water bill is ready") % {"utility": utility.name},
             text=render_to_string("notifications/bill.txt", context),
@@ -184,6 +194,18 @@ def _was_sent(public_id: str, at: datetime) -> None:
     rows.update(done_at=at)
 
 
+def _was_lost(public_id: str, at: datetime, label: str) -> None:
+    """Put a bill whose email will not arrive among those that wait for the printer, once; a cancelled one is let be."""
+    bill = Bill.objects.filter(public_id=public_id, state=Bill.State.ISSUED).first()
+    if bill is None:
+        return
+    [facts] = facts_for([bill])
+    defaults = {"to": " / ".join(facts.mail_to)[:_TO_CHARS], "queued_at": at}
+    _, fresh = BillDelivery.objects.get_or_create(bill=bill, channel="paper", defaults=defaults)
+    if fresh:
+        audit("bill.paper", label=label, target=bill, reason="its email did not arrive")
+
+
 def register_attachment() -> None:
     """Let messages carry bills: called when the application is ready."""
-    register(ATTACHMENT, Maker(make=_attached, sent=_was_sent))
+    register(ATTACHMENT, Maker(make=_attached, sent=_was_sent, lost=_was_lost))

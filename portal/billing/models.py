@@ -528,7 +528,10 @@ class OutageGrace(PublicIdModel):
 
 
 class PrintBatch(PublicIdModel):
-    """Bills on paper of one run, ready for the printer: one PDF and an address file."""
+    """Bills on paper, ready for the printer: one PDF and an address file.
+
+    run  whose bills they are, None for bills of no run; those whose email did not arrive may be of others.
+    """
 
     run = models.ForeignKey(BillRun, null=True, on_delete=models.PROTECT, related_name="print_batches")
     made_at = models.DateTimeField()

@@ -1,6 +1,7 @@
 """Bills on paper: one print-ready PDF of a run, in the order of the route, with the address file for the envelopes.
 
-What is waiting is put into a batch once; asked for again, a batch is written again, byte for byte the same.
+What is waiting is put into a batch once; asked for again, a batch is written again, byte for byte the same. A bill
+whose email did not arrive goes with whatever is printed next, of its own run or another.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from portal.billing.documents.facts import facts_for
 from portal.billing.documents.pdf import render_print
@@ -47,7 +49,8 @@ class Printed:
 def print_run(run: BillRun | None, *, actor: User | None = None, label: str = "") -> list[Printed]:
     """Put what is waiting of a run (None: of no run, such as corrected bills) into a batch; write all its batches.
 
-    Usually there is one; bills that were held and issued later make another. Nothing is ever printed twice unasked.
+    With it go the bills of any run whose email did not arrive. Usually there is one batch; bills that were held and
+    issued later make another. Nothing is ever printed twice unasked.
     """
     with transaction.atomic():
         waiting = list(_deliveries(run).filter(print_batch__isnull=True).select_for_update(of=("self",)))
@@ -76,7 +79,9 @@ def write(batch: PrintBatch) -> Printed:
 
 
 def _deliveries(run: BillRun | None) -> QuerySet[BillDelivery]:
-    return _in_order(BillDelivery.objects.filter(channel="paper", bill__run=run, bill__state=Bill.State.ISSUED))
+    lost = Exists(BillDelivery.objects.filter(bill=OuterRef("bill"), channel="email"))
+    waiting = BillDelivery.objects.filter(Q(bill__run=run) | Q(lost), channel="paper", bill__state=Bill.State.ISSUED)
+    return _in_order(waiting)
 
 
 def _in_order(rows: QuerySet[BillDelivery]) -> QuerySet[BillDelivery]:

@@ -27,10 +27,12 @@ class Maker:
 
     make  gets what stands after the colon in `Message.attachment`; raises HeadwaterError when it never can.
     sent  is told, in the transaction that marks the message as sent, that it was.
+    lost  is told, in the transaction that says so, that the message will not arrive: when, and who found out.
     """
 
     make: Callable[[str], Attached]
     sent: Callable[[str, datetime], None]
+    lost: Callable[[str, datetime, str], None]
 
 
 _MAKERS: dict[str, Maker] = {}
@@ -39,6 +41,13 @@ _MAKERS: dict[str, Maker] = {}
 def register(kind: str, maker: Maker) -> None:
     """Let an application make a kind of attachment: from its `AppConfig.ready`."""
     _MAKERS[kind] = maker
+
+
+def tell_lost(attachment: str, at: datetime, label: str) -> None:
+    """Tell whoever made `kind:reference` that its message will not arrive; nothing for a message without one."""
+    kind, _, reference = attachment.partition(":")
+    if kind in _MAKERS:
+        _MAKERS[kind].lost(reference, at, label)
 
 
 def maker_of(attachment: str) -> tuple[Maker, str]:

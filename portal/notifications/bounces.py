@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import audit
+from portal.notifications.attachments import tell_lost
 from portal.notifications.models import BadAddress, Channel, Message
 
 if TYPE_CHECKING:
@@ -148,10 +149,15 @@ def _one(public_id: str, block: Mail, label: str) -> Bounce:
     for address in addresses:
         reason = reason.replace(address, "the address")
     if row is not None and known and permanent and row.bounced_at is None:
-        row.bounced_at, row.last_error = now(), reason[:_REASON_CHARS]
-        row.save(update_fields=["bounced_at", "last_error"])
+        _came_back(row, reason[:_REASON_CHARS], label)
         mark_bad(row.to, reason, label=label)
     return Bounce(public_id, known, permanent, reason[:_REASON_CHARS])
+
+
+def _came_back(row: Message, reason: str, label: str) -> None:
+    row.bounced_at, row.last_error = now(), reason
+    row.save(update_fields=["bounced_at", "last_error"])
+    tell_lost(row.attachment, row.bounced_at, label)
 
 
 def _address(field: str | None) -> str:

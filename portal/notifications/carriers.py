@@ -20,10 +20,11 @@ class NotTaken(HeadwaterError):
 
     permanent  kept as for_good: no later try can help, somebody must correct an address, or call.
     away       the connection went with it: the messages behind it wait, untried.
+    nobody     the server said in so many words that nobody has the address: no other message will arrive there.
     """
 
-    def __init__(self, said: str, *, permanent: bool, away: bool = False) -> None:
-        self.for_good, self.away = permanent, away
+    def __init__(self, said: str, *, permanent: bool, away: bool = False, nobody: bool = False) -> None:
+        self.for_good, self.away, self.nobody = permanent, away, nobody
         super().__init__(said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import parseaddr
 from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException, SMTPSenderRefused
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from django.core.mail.backends.base import BaseEmailBackend
 
     from portal.core.models import UtilitySettings
+
+
+_NOBODY = re.compile(r"\b5\.(1\.(1|2|3|6|10)|2\.1)\b")
+"""RFC 3463: no such mailbox, host or syntax, moved, a null MX; disabled. A refusal for any other reason may be ours."""
 
 
 class MailCarrier:
@@ -49,7 +54,8 @@ class MailCarrier:
             email.send(fail_silently=False)
         except SMTPRecipientsRefused as error:
             code, text = next(iter(error.recipients.values()))
-            raise NotTaken(_said(code, text), permanent=code >= 500) from error
+            said = _said(code, text)
+            raise NotTaken(said, permanent=code >= 500, nobody=_NOBODY.search(said) is not None) from error
         except SMTPResponseException as error:
             # A refused sender is a fault of the settings, not of the message: it waits until they are corrected.
             permanent = 500 <= error.smtp_code < 600 and not isinstance(error, SMTPSenderRefused)

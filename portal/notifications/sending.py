@@ -19,7 +19,8 @@ from django.db.models import F, Q
 
 from portal.core.clock import now
 from portal.core.services import utility_zone
-from portal.notifications.attachments import maker_of
+from portal.notifications.attachments import maker_of, tell_lost
+from portal.notifications.bounces import mark_bad
 from portal.notifications.carriers import Carrier, CarrierAway, NotTaken
 from portal.notifications.hours import text_time
 from portal.notifications.mail import MailCarrier
@@ -37,6 +38,7 @@ LEASE = timedelta(minutes=15)
 FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=6)
 """1, 2, 4, ... minutes, then every 6 hours: given up after a day and a half."""
 _ERROR_CHARS = 200
+_LABEL = "worker"
 _CARRIERS: dict[Channel, Callable[[], Carrier]] = {Channel.EMAIL: MailCarrier, Channel.SMS: TextCarrier}
 
 
@@ -54,17 +56,18 @@ class Sent:
         return self.sent + self.later + self.failed
 
 
-def send_due(moment: datetime | None = None, *, limit: int = 2_000) -> Sent:
+def send_due(moment: datetime | None = None, *, limit: int = 2_000, only_waited_for: bool = False) -> Sent:
     """Send messages whose time has come, at most `limit` of each channel; several workers may do so at once.
 
-    moment  only for tests; without it every claim looks at the clock, so that a long call never holds a stale one.
+    moment           only for tests; without it every claim looks at the clock: a long call never holds a stale one.
+    only_waited_for  leave alone what nobody sits and waits for; without it such messages still go first.
     """
     done = Sent()
     for channel in _CARRIERS:
         room = limit
         while room > 0:
             at, before = moment or now(), done.all
-            claimed = _claim(channel, at, min(CLAIM, room))
+            claimed = _claim(channel, at, min(CLAIM, room), only_waited_for=only_waited_for)
             if not claimed or not _send_all(claimed, _CARRIERS[channel](), at, done):
                 break
             room -= done.all - before
@@ -72,7 +75,7 @@ def send_due(moment: datetime | None = None, *, limit: int = 2_000) -> Sent:
 
 
 def waited_for(moment: datetime) -> bool:
-    """Tell whether a message is due for which somebody sits and waits: a code."""
+    """Tell whether a message is due for which somebody sits and waits: a code, a link to sign in with."""
     return Message.objects.filter(_to_send(moment), at_any_hour=True).exists()
 
 
@@ -86,13 +89,13 @@ def _to_send(moment: datetime) -> Q:
     return Q(sent_at__isnull=True, failed_at__isnull=True, next_try_at__lte=moment)
 
 
-def _claim(channel: Channel, moment: datetime, most: int) -> list[Message]:
+def _claim(channel: Channel, moment: datetime, most: int, *, only_waited_for: bool) -> list[Message]:
     wanted = _to_send(moment) & Q(channel=channel)
-    if channel == Channel.SMS and text_time(moment, utility_zone()) > moment:
+    if only_waited_for or (channel == Channel.SMS and text_time(moment, utility_zone()) > moment):
         wanted &= Q(at_any_hour=True)
     with transaction.atomic():
         rows = Message.objects.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
-        claimed = list(rows.filter(wanted).order_by("next_try_at", "pk")[:most])
+        claimed = list(rows.filter(wanted).order_by("-at_any_hour", "next_try_at", "pk")[:most])
         for message in claimed:
             message.tries += 1
             message.next_try_at = moment + max(LEASE, back_off(message.tries))
@@ -145,19 +148,23 @@ def _mark_sent(message: Message, moment: datetime, provider_id: str) -> None:
             maker.sent(reference, moment)
 
 
+@transaction.atomic
 def _missed(message: Message, moment: datetime, error: NotTaken, done: Sent) -> None:
     given_up = error.for_good or message.tries >= TRIES_MAX
     row = Message.objects.filter(pk=message.pk, sent_at__isnull=True)
-    row.update(
-        failed_at=moment if given_up else None,
-        next_try_at=moment + back_off(message.tries),
-        last_error=str(error).replace(message.to, "the address")[:_ERROR_CHARS],
+    said = str(error).replace(message.to, "the address")[:_ERROR_CHARS]
+    missed = row.update(
+        failed_at=moment if given_up else None, next_try_at=moment + back_off(message.tries), last_error=said
     )
     if not given_up:
         done.later += 1
         return
     if message.secret:
         row.update(text="", html="")
+    if missed:
+        tell_lost(message.attachment, moment, _LABEL)
+    if error.nobody:
+        mark_bad(message.to, said, label=_LABEL)
     done.failed += 1
     _LOG.warning("message %s is given up after %d tries", message.public_id, message.tries)
 

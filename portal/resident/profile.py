@@ -24,7 +24,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from portal.access.viewing import viewer_of
-from portal.customers.permissions import Permission, Viewer, permissions_of
+from portal.billing.documents import figures
+from portal.billing.returned import returned_bills
+from portal.customers.permissions import Permission, Viewer, allowed_accounts, permissions_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -126,5 +128,9 @@ def sections_for(viewer: Viewer) -> list[Section]:
 def profile(request: HttpRequest) -> HttpResponse:
     """Show who is signed in, and everything they can look at or set."""
     viewer = viewer_of(request)
-    context = {"tab": "profile", "person": viewer.user, "sections": sections_for(viewer)}
+    returned = [
+        (row, figures.day(row.day) if row.day else "", row.address == viewer.user.email.lower())
+        for row in returned_bills(list(allowed_accounts(viewer, Permission.MANAGE)))
+    ]
+    context = {"tab": "profile", "person": viewer.user, "sections": sections_for(viewer), "returned": returned}
     return render(request, "resident/profile.html", context)

@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from portal.billing.returned import on_paper_after_all
 from portal.core.errors import Refused
 from portal.customers.numbers import find_accounts, number_key
 from portal.notifications.bounces import clear_bad, is_bad, mark_bad
@@ -133,8 +134,10 @@ def _meaning(search: str) -> Q:
 
 def _listing(rows: list[Message], number: int, *, more: bool) -> Listing:
     lines = []
+    paper = on_paper_after_all(rows)
     for row in rows:
         standing = standing_of(row)
+        why = [row.last_error, _("the bill goes by post") if row.pk in paper else ""]
         lines.append(
             (
                 Cell(when(row.queued_at).text, "", reverse("staff:message", args=[row.public_id])),
@@ -143,7 +146,7 @@ def _listing(rows: list[Message], number: int, *, more: bool) -> Listing:
                 Cell(str(Category(row.category).label)),
                 Cell(str(Channel(row.channel).label)),
                 Cell(str(standing.words), standing.tone),
-                Cell(row.last_error),
+                Cell("; ".join(part for part in why if part)),
             )
         )
     return Listing(
@@ -162,8 +165,11 @@ def _to(row: Message) -> str:
 
 def _facts(row: Message) -> dict[str, Any]:
     standing = standing_of(row)
+    paper = on_paper_after_all([row]).get(row.pk)
     return {
         "row": row,
+        "paper": paper,
+        "printed": when(paper.done_at).text if paper and paper.done_at else "",
         "to": _to(row),
         "code": code_text(row.public_id),
         "category": Category(row.category).label,

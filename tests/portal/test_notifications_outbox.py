@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -194,19 +194,22 @@ def test_a_worker_that_dies_leaves_its_message_to_another(monkeypatch: pytest.Mo
 
 @pytest.mark.django_db
 def test_an_attachment_is_made_when_it_is_sent_and_a_missing_one_gives_up() -> None:
-    told = []
+    told, gone = [], []
+
+    def went(reference: str, at: datetime, label: str) -> None:
+        gone.append(reference)
 
     def make(reference: str) -> Attached:
         if reference == "gone":
             raise Refused("gone", "the paper is gone")
         return Attached("a.txt", b"content", "text/plain")
 
-    register("test-paper", Maker(make=make, sent=lambda reference, at: told.append(reference)))
+    register("test-paper", Maker(make=make, sent=lambda reference, at: told.append(reference), lost=went))
     queue_email(_new("k1", attachment="test-paper:here"))
     lost = queue_email(_new("k2", attachment="test-paper:gone"))
     stranger = queue_email(_new("k3", attachment="nobody:x"))
     done = send_due()
-    assert (done.sent, done.failed, told) == (1, 2, ["here"])
+    assert (done.sent, done.failed, told, gone) == (1, 2, ["here"], ["gone"])
     assert mail.outbox[0].attachments[0][0] == "a.txt"
     assert set(failures()) == {lost, stranger}
     assert "the paper is gone" in Message.objects.get(pk=lost.pk).last_error
