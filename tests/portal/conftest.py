@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,18 +23,23 @@ def portal_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def django_db_use_migrations() -> bool:
-    """Migrate on PostgreSQL; on SQLite make today's tables at once: the portals of `processes.py` migrate there."""
-    return os.environ.get("DATABASE_URL", "").startswith("postgres")
-
-
 @pytest.fixture(autouse=True)
 def portal_dir(portal_keys: Path, settings: SettingsWrapper) -> Path:
     """The state directory that the settings name."""
     settings.PORTAL_DIR = portal_keys
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     return portal_keys
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _least_work_for_a_password() -> Iterator[None]:
+    """Argon2 as a portal has it, with the least work it takes: a quarter of a second less for every hash."""
+    from django.contrib.auth.hashers import Argon2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"time_cost": 1, "memory_cost": 64, "parallelism": 1}.items():
+            patch.setattr(Argon2PasswordHasher, name, value)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
