@@ -109,7 +109,7 @@ def _period_end(job: Job, moment: datetime) -> datetime:
 
 @dataclass
 class Worker:
-    """Sweeps the schedule and runs queued tasks until it is stopped."""
+    """Sweeps the schedule and runs queued tasks until it is stopped; what people wait for it sends beside that."""
 
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
@@ -120,7 +120,16 @@ class Worker:
 
     def run(self) -> None:
         """Serve; a database that is away is tried again."""
+        lane = threading.Thread(target=self._carry_what_is_waited_for, name="waited-for")
+        lane.start()
         _LOG.info("worker ready")
+        try:
+            self._sweep_until_stopped()
+        finally:
+            self.stop()
+            lane.join()
+
+    def _sweep_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
                 for name in sweep(now()):
@@ -138,14 +147,26 @@ class Worker:
         connection.close()
 
     def _rest(self, seconds: float) -> None:
-        """Wait for the next sweep, until a task is queued, or a code: whoever asked for it on a page waits for it."""
+        """Wait for the next sweep, or until a task is queued."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._stopping.wait(min(_LOOK_EVERY_S, left)):
                 return
             with contextlib.suppress(DatabaseFault):  # the sweep that follows says so, and opens another connection
-                if tasks_waiting() or waited_for(now()):
+                if tasks_waiting():
                     return
+
+    def _carry_what_is_waited_for(self) -> None:
+        """Send codes and links as soon as they are queued: a job of the schedule may take minutes, nobody waits so."""
+        while not self._stopping.wait(_LOOK_EVERY_S):
+            try:
+                if waited_for(now()):
+                    send_due(only_waited_for=True)
+            except DatabaseFault:  # the sweep says so
+                connection.close()
+            except Exception:
+                _LOG.exception("a message that somebody waits for could not be sent; it is tried again")
+        connection.close()
 
 
 def tasks_waiting() -> int:

@@ -102,22 +102,26 @@ class NewSignInForm(SignupForm):  # type: ignore[misc]
         if verified:
             adapter.stash_verified_email(request, self.cleaned_data["email"])
         try:
-            with transaction.atomic():
+            with transaction.atomic():  # the mail with the link is queued in it: whoever has a sign-in gets one
                 user, answer = self.try_save(request)
                 if user is not None:
                     then(user)
+                    answer = _led_on(request, user, target)
         except IntegrityError:  # somebody was faster with this address, or with this user name
             user, answer = None, prevent_enumeration(request, email=self.cleaned_data["email"])
         if user is None:
             make_password(self.cleaned_data["password1"])  # the same work as for a new one
-            return answer  # type: ignore[no-any-return]
-        try:
-            return complete_signup(request, user=user, redirect_url=target)  # type: ignore[no-any-return]
-        except ImmediateHttpResponse as leave:
-            return leave.response  # type: ignore[no-any-return]
+        return answer  # type: ignore[no-any-return]
 
     def custom_signup(self, request: HttpRequest, user: User) -> None:
         """Keep what allauth does not know: the name, and the language of the page."""
         user.name = self.cleaned_data["name"].strip()
         user.language = (get_language() or "en")[:2]
         user.save(update_fields=["name", "language"])
+
+
+def _led_on(request: HttpRequest, user: User, target: str) -> HttpResponse:
+    try:
+        return complete_signup(request, user=user, redirect_url=target)  # type: ignore[no-any-return]
+    except ImmediateHttpResponse as leave:
+        return leave.response  # type: ignore[no-any-return]

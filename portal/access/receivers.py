@@ -59,5 +59,7 @@ def password_reset(request: HttpRequest, user: User, **_others: Any) -> None:
     """
     end_sessions(user)
     addresses = list(EmailAddress.objects.filter(user=user))
+    if not addresses:  # made on the command line
+        addresses = [EmailAddress.objects.create(user=user, email=user.email, primary=True)]
     if len(addresses) == 1 and addresses[0].email == user.email:
         verify_email_indirectly(request, user, user.email)

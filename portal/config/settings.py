@@ -159,9 +159,15 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = "username"
 ACCOUNT_PRESERVE_USERNAME_CASING = False
 ACCOUNT_USERNAME_VALIDATORS = "portal.core.accounts.USERNAME_VALIDATORS"
 ACCOUNT_USER_DISPLAY = "portal.core.accounts.display"
-# Links in messages carry public ids and random keys, no row numbers.
-ACCOUNT_ADAPTER = "portal.core.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"login": "portal.core.accounts.SignInForm", "user_token": "portal.core.accounts.UserTokenForm"}
+# Links in messages carry public ids and random keys, no row numbers; messages go through the outbox.
+ACCOUNT_ADAPTER = "portal.access.sign_in_mail.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "portal.core.accounts.SignInForm",
+    "reset_password": "portal.core.accounts.ResetPasswordForm",
+    "user_token": "portal.core.accounts.UserTokenForm",
+}
+# allauth's own asks the database about the person's addresses: more work for an address that somebody has.
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105
 ACCOUNT_EMAIL_CONFIRMATION_HMAC = False
 ACCOUNT_LOGIN_METHODS = {"email", "username"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username", "password1*", "password2*"]

@@ -1,31 +1,23 @@
-"""How django-allauth behaves here: no row numbers in addresses, no sign-in without a proof, one text for every refusal.
-
-Where allauth would put a user's row number into an address, the public id stands instead.
-"""
+"""The forms and names with which people sign in; where allauth would put a row number, the public id stands instead."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
-from allauth.account.utils import url_str_to_user_pk
-from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.account.models import EmailAddress
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.shortcuts import redirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
 from portal.core.services import utility_settings
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 USERNAME_VALIDATORS = [
     RegexValidator(
@@ -35,61 +27,16 @@ USERNAME_VALIDATORS = [
 ]
 """No @ in a user name: nobody's name can look like somebody else's address."""
 
-_MISMATCH = _(
+MISMATCH = _(
     "This sign-in name and this password do not go together. If you used our former portal, or if you are not sure, "
     "set a new password first."
 )
+"""What every refused sign-in says, whoever the name belongs to."""
 
 
 def display(user: User) -> str:
     """Return how messages call a person."""
     return user.get_full_name()
-
-
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Makes the links of the account pages, keeps plain sign-up closed, leaves user names empty."""
-
-    error_messages = {  # noqa: RUF012  # the class attribute of allauth
-        **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": _MISMATCH,
-        "username_password_mismatch": _MISMATCH,
-        "too_many_login_attempts": _("Too many tries to sign in. Wait five minutes, then try again."),
-        "username_taken": _("This user name is taken. Choose another one, or none."),
-    }
-
-    def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Lead to the registration, which asks for a bill; there is no other way to make a sign-in by oneself."""
-        match = request.resolver_match
-        if match is not None and match.url_name == "account_signup":
-            raise ImmediateHttpResponse(redirect("resident:register"))
-        return True
-
-    def populate_username(self, request: HttpRequest, user: User) -> None:
-        """Leave the user name empty when none was chosen; allauth would make one up."""
-        user.username = user.username or None
-
-    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a message whose links name the portal's own address, not the host that a request says it is for."""
-        super().send_mail(template_prefix, email, _at_our_address(self.request, context))
-
-    def get_reset_password_from_key_url(self, key: str) -> str:
-        """Return the link of a password reset; key is the user's row number in base 36, a dash and the token."""
-        number, _dash, token = key.partition("-")
-        user = User.objects.get(pk=url_str_to_user_pk(number))
-        url: str = super().get_reset_password_from_key_url(f"{user.public_id}-{token}")
-        return url
-
-
-def _at_our_address(request: HttpRequest | None, context: dict[str, Any]) -> dict[str, Any]:
-    """Return a message's context, each link in it at the address that the utility has set, if it has."""
-    site = utility_settings().portal_url.rstrip("/")
-    if request is None or not site:
-        return context
-    claimed = request.build_absolute_uri("/")
-    return {
-        name: site + value[len(claimed) - 1 :] if isinstance(value, str) and value.startswith(claimed) else value
-        for name, value in context.items()
-    }
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -127,6 +74,22 @@ class UserTokenForm(AllauthUserTokenForm):  # type: ignore[misc]
         return User.objects.filter(public_id=uidb36).first()
 
 
+class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]
+    """Asks for the address to which the link to a new password goes."""
+
+    def clean_email(self) -> str:
+        """Find whose address it is: those who confirmed it, else those who gave it. Always the same two questions.
+
+        allauth asks the second only when the first finds nobody, and so tells by its work who has a sign-in.
+        """
+        email: str = self.cleaned_data["email"].lower()
+        rows = list(EmailAddress.objects.filter(email=email).select_related("user"))
+        owners = list(User.objects.filter(email=email))
+        people = [row.user for row in rows if row.verified] or [*(row.user for row in rows), *owners]
+        self.users = [user for user in set(people) if user.is_active]
+        return email
+
+
 class SignInForm(LoginForm):  # type: ignore[misc]
     """Email address or user name, and the password."""
 
@@ -143,6 +106,6 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         """Return an address or a user name, never both: trying both would hash twice for those who exist."""
         login = self.cleaned_data["login"]
         if len(login) > 254 or "\0" in login:
-            raise ValidationError(_MISMATCH)
+            raise ValidationError(MISMATCH)
         kind = "email" if "@" in login else "username"
         return {kind: login, "password": self.cleaned_data["password"]}

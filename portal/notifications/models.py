@@ -37,8 +37,8 @@ class Message(PublicIdModel):
     key           unique reason for being (`bill:PUBLIC_ID:email`): whatever is repeated, it is sent once.
     user          for whom it was, where that is a person who signs in.
     attachment    how to make what is attached when it is sent (`bill-pdf:PUBLIC_ID`): no PDF lies in the table.
-    at_any_hour   a text that the person waits for now: no quiet hours.
-    secret        its text is wiped once it was sent or given up, and staff never see it: it holds a code.
+    at_any_hour   the person waits for it now: it goes before everything else, and a text knows no quiet hours.
+    secret        its text is wiped once it was sent or given up, and staff never see it: it holds a code or a link.
     sent_at       when the mail server or the SMS provider took it.
     provider_id   what the SMS provider calls it; provider_state: the furthest state that it reported.
     delivered_at  when the provider said that the telephone has it; no such word exists for email.

@@ -38,6 +38,7 @@ class NewEmail:
     subject    without anything personal: it is read over shoulders and on lock screens.
     account    id of the customer's account, None for others; user: id of the person, where they have a sign-in.
     category   what it is about: pages show it, and `alert` and `service` carry a link to the settings in their header.
+    at_any_hour  for what the person sits and waits for now: it goes before everything else.
     public_id  the message's code, drawn here already so that its text can name it (see `code_text`).
     """
 
@@ -51,6 +52,7 @@ class NewEmail:
     user: int | None = None
     category: Category = Category.ACCOUNT
     attachment: str = ""
+    at_any_hour: bool = False
     secret: bool = False
     public_id: str = field(default_factory=new_public_id)
 
@@ -84,6 +86,7 @@ def queue_emails(emails: Sequence[NewEmail]) -> None:
             text=email.text,
             html=email.html,
             attachment=email.attachment,
+            at_any_hour=email.at_any_hour,
             secret=email.secret,
             queued_at=moment,
             next_try_at=moment,
@@ -164,14 +167,14 @@ def try_again(
 ) -> Message:
     """Put a message that was given up, or did not arrive, back into the queue, to another address if one is given.
 
-    raises  Refused: `sent` when it is on its way or has arrived; `secret` when its text, a code, is not kept; `address`
-            when a message of its channel cannot go there.
+    raises  Refused: `sent` when it is on its way or has arrived; `secret` when its text, a code or a link, is not kept;
+            `address` when a message of its channel cannot go there.
     """
     row = Message.objects.select_for_update().get(pk=message.pk)
     if row.failed_at is None and row.bounced_at is None:
         raise Refused("sent", _("Only a message that was given up or did not arrive can be sent again."))
     if row.secret:
-        raise Refused("secret", _("A code is not kept and cannot be sent again; the person asks for another one."))
+        raise Refused("secret", _("A code or a link is not kept and cannot be sent again; the person asks anew."))
     if to and not (_E164.fullmatch(to) if row.channel == Channel.SMS else _EMAIL.fullmatch(to)):
         raise Refused("address", _("A message of this kind cannot be sent to that address."))
     row.to = to or row.to
@@ -192,6 +195,6 @@ def read_text(message: Message, *, actor: User, reason: str) -> str:
     if len(reason) < REASON_CHARS_MIN:
         raise Refused("reason", _("Say why you need to read it, in a few words."))
     if message.secret:
-        raise Refused("secret", _("It held a code, which is not kept."))
+        raise Refused("secret", _("It held a code or a link, which is not kept."))
     audit("message.look", actor=actor, target=message, reason=reason)
     return message.text

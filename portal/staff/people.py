@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from allauth.account.forms import ResetPasswordForm
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -18,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from portal.access.locking import CHANGE_USERS, lock, note_reset, remove_second_factor, unlock
+from portal.core.accounts import ResetPasswordForm
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.notifications.models import Phone

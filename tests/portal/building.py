@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -150,3 +150,13 @@ def home(
         customers.move_in(payer, service_point, start)
         customers.grant_access(payer, user, at=start)
     return service_point, installation
+
+
+def sent_mail() -> list[Any]:
+    """Send what waits, as the worker does, and return every email that went out in this test."""
+    from django.core import mail
+
+    from portal.notifications.sending import send_due
+
+    send_due()
+    return list(mail.outbox)

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from allauth.account.models import EmailAddress
-from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
@@ -16,7 +15,7 @@ from portal.customers.models import AccountAccess
 from portal.importing.services import ImportRefused, apply, check
 from portal.notifications.models import Message
 from tests.portal.bills import make_account, make_bill
-from tests.portal.building import person
+from tests.portal.building import person, sent_mail
 
 pytestmark = pytest.mark.django_db
 HEADER = "email,account,name,username,language,paperless\n"
@@ -73,7 +72,7 @@ def test_they_only_set_a_new_password() -> None:
     before = client.post("/accounts/login/", {"login": "ana.m", "password": "my-old-password"})
     assert "set a new password first" in before.content.decode()
     client.post("/accounts/password/reset/", {"email": "ana@example.org"})
-    path = re.search(r"https?://[^/]+(/accounts/\S+)", mail.outbox[0].body)
+    path = re.search(r"https?://[^/]+(/accounts/\S+)", sent_mail()[0].body)
     assert path is not None
     form = client.get(path[1], follow=True)
     client.post(form.redirect_chain[-1][0], {"password1": "clear-water-9", "password2": "clear-water-9"})

@@ -12,7 +12,6 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from allauth.usersessions.models import UserSession
-from django.core import mail
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
@@ -23,7 +22,7 @@ from portal.access.forgetting import forget
 from portal.access.models import SignIn
 from portal.access.sign_ins import end_sessions
 from portal.core.models import User
-from tests.portal.building import person
+from tests.portal.building import person, sent_mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,9 +123,9 @@ def test_asking_for_a_new_password_says_nothing_of_who_exists(ana: User) -> None
         answer = client.post("/accounts/password/reset/", {"email": email}, follow=True)
         pages.append((answer.redirect_chain, re.sub(r'value="[^"]*"', "", answer.content.decode())))
     assert pages[0] == pages[1]
-    assert [message.to for message in mail.outbox] == [[ana.email], ["bob@example.org"]]
-    assert [message.subject for message in mail.outbox] == ["Set a new password", "No sign-in has this address"]
-    assert "/accounts/signup/" in mail.outbox[1].body
+    assert [message.to for message in sent_mail()] == [[ana.email], ["bob@example.org"]]
+    assert [message.subject for message in sent_mail()] == ["Set a new password", "No sign-in has this address"]
+    assert "/accounts/signup/" in sent_mail()[1].body
 
 
 def test_sign_ins_are_kept_with_device_and_half_the_network(ana: User) -> None:
@@ -200,7 +199,7 @@ def test_a_changed_password_ends_every_other_session_and_is_told_by_mail(ana: Us
     fields = {"oldpassword": PASSWORD, "password1": "clear-water-9", "password2": "clear-water-9"}
     assert here.post("/accounts/password/change/", fields).status_code == 302
     assert (is_in(here), is_in(there)) == (True, False)
-    (message,) = mail.outbox
+    (message,) = sent_mail()
     assert (message.to, message.subject) == ([ana.email], "Your password was changed")
     assert "If this was not you" in message.body
     assert UserSession.objects.count() == 1
@@ -210,7 +209,7 @@ def test_a_reset_password_ends_every_session(ana: User) -> None:
     there = sign_in(ana.email)
     client = Client()
     client.post("/accounts/password/reset/", {"email": ana.email})
-    path = re.search(r"https?://[^/]+(/accounts/\S+)", mail.outbox[0].body)
+    path = re.search(r"https?://[^/]+(/accounts/\S+)", sent_mail()[0].body)
     assert path is not None
     form = client.get(path[1], follow=True)
     client.post(form.redirect_chain[-1][0], {"password1": "clear-water-9", "password2": "clear-water-9"})
@@ -245,7 +244,7 @@ def with_app(user: User) -> str:
 
 def test_the_authenticator_app_is_asked_for_after_the_password(ana: User) -> None:
     secret = with_app(ana)
-    assert mail.outbox[-1].subject == "Your sign-in was changed"
+    assert sent_mail()[-1].subject == "Your sign-in was changed"
     client = Client()
     answer = client.post("/accounts/login/", {"login": ana.email, "password": PASSWORD})
     assert answer.url == "/accounts/2fa/authenticate/"
@@ -302,7 +301,7 @@ def test_passkeys_are_removed_by_opaque_ids_and_only_ones_own(ana: User) -> None
     assert b"Telephone" in client.get(path).content
     assert client.post(path).status_code == 303
     assert list(Authenticator.objects.values_list("user", flat=True)) == [ben.pk]
-    assert "passkey was removed" in mail.outbox[-1].body
+    assert "passkey was removed" in sent_mail()[-1].body
 
 
 def test_the_pages_that_the_profile_replaces_lead_there(ana: User) -> None:

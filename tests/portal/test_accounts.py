@@ -6,12 +6,11 @@ import re
 
 import pytest
 from allauth.account.models import EmailAddress
-from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
 from tests.portal.bills import make_account, make_bill
-from tests.portal.building import person
+from tests.portal.building import person, sent_mail
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +21,7 @@ def nobody_tried_before() -> None:
 
 
 def link(pattern: str) -> str:
-    (message,) = mail.outbox
+    (message,) = sent_mail()
     found = re.search(rf"https?://[^/]+({pattern}\S*)", message.body)
     assert found is not None, message.body
     return found[1]

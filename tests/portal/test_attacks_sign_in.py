@@ -10,12 +10,12 @@ from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import make_password
-from django.core import mail
 from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 from django.test import Client
 
 from portal.core.models import User, UtilitySettings
+from tests.portal.building import sent_mail
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -138,12 +138,13 @@ def test_a_forged_host_makes_no_link(settings: SettingsWrapper) -> None:
     UtilitySettings.objects.update_or_create(pk=1, defaults={"portal_url": "https://water.example.gov"})
     forged = Client().post("/accounts/password/reset/", {"email": "ana@example.org"}, HTTP_HOST="evil.example")
     assert forged.status_code == 400
-    assert mail.outbox == []
+    assert sent_mail() == []
     settings.ALLOWED_HOSTS = ["localhost", "water.example.gov"]
     for headers in ({"host": "localhost"}, {"host": "localhost", "x-forwarded-host": "evil.example"}):
         Client().post("/accounts/password/reset/", {"email": "ana@example.org"}, headers=headers)
-    links = [link for message in mail.outbox for link in re.findall(r"https?://[^/\s]+", str(message.body))]
-    assert len(mail.outbox) == 2
+    links = [link for message in sent_mail() for link in re.findall(r"https?://[^/\s]+", str(message.body))]
+    assert len(sent_mail()) == 2
+    assert len(links) >= 2
     assert set(links) == {"https://water.example.gov"}
 
 
