@@ -64,6 +64,7 @@ def type_into(page: Page, selector: str, text: str) -> None:
 
 def link_sent_to(portal: ServedPortal, address: str) -> str:
     """Return the path of the link in the newest message to an address, from the outbox folder."""
+    portal.homes("send")
     outbox = Path(portal.environment["HEADWATER_PORTAL_DIR"], "outbox")
     texts = [file.read_text(encoding="utf-8") for file in sorted(outbox.glob("*.log"))]
     sent = [text for text in texts if f"To: {address}" in text]
