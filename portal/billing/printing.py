@@ -22,7 +22,7 @@ from portal.billing.documents.pdf import render_print
 from portal.billing.models import Bill, BillDelivery, BillRun, PrintBatch
 from portal.core.clock import now
 from portal.core.errors import ReconciliationDifference
-from portal.core.files import write_private
+from portal.core.files import safe_text, write_private
 from portal.core.services import audit
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _address_row(facts: BillFacts) -> list[str]:
     lines = [*lines[: _ADDRESS_LINES - 1], ", ".join(lines[_ADDRESS_LINES - 1 :])]
     lines += [""] * (_ADDRESS_LINES - len(lines))
     row = [facts.number, facts.account_number, facts.name, *lines]
-    return [f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text for text in row]
+    return [safe_text(text) for text in row]
 
 
 def _digest(content: bytes) -> str:

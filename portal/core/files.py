@@ -1,4 +1,4 @@
-"""Private files: keys, certificates, rendered configuration."""
+"""Private files (keys, certificates, rendered configuration), and what may stand in files for spreadsheets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell's formula begins with; the last four are the wide signs, which Excel takes for the narrow ones."""
+
+
+def safe_text(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula, without characters that do not show.
+
+    For texts alone: a number stays a number, below zero too (water that flowed back, a credit).
+    """
+    shown = "".join(character for character in text if character >= " " or character in "\t\n")
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ import io
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from portal.core.files import safe_text
 from portal.downloads.series import pieces
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ HEADER = (
     "place", "service_point", "start_local", "end_local", "start_utc", "end_utc", "volume", "unit",
     "counts", "counts_unit", "counts_scale", "quality", "interpolated",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_file(wanted: Wanted) -> Iterator[bytes]:
@@ -40,12 +40,6 @@ def csv_rows(rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()
-
-
-def safe_text(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula, without characters that do not show."""
-    shown = "".join(character for character in text if character >= " " or character in "\t\n")
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def place_name(place: Place) -> str:

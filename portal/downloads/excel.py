@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import xlsxwriter
 
-from portal.downloads.csv_file import place_name, safe_text
+from portal.core.files import safe_text
+from portal.downloads.csv_file import place_name
 from portal.downloads.series import pieces
 
 if TYPE_CHECKING:

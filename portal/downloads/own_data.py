@@ -12,10 +12,11 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from domain.units import Unit
 from portal.billing.visible import visible_bills
 from portal.core.clock import now
+from portal.core.files import safe_text
 from portal.core.personal_data import PersonalData, personal_data
 from portal.core.services import audit, utility_zone
 from portal.customers.services import visible_service_points, visible_spans
-from portal.downloads.csv_file import csv_file, csv_rows, safe_text
+from portal.downloads.csv_file import csv_file, csv_rows
 from portal.downloads.series import Every, Place, Wanted, newest_edge
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from django.views.decorators.http import require_GET
 from portal.access.viewing import viewer_of
 from portal.billing.documents.figures import money, short_day
 from portal.billing.models import Bill
+from portal.core.files import safe_text
 from portal.customers.permissions import Permission, allowed_accounts
-from portal.downloads.csv_file import csv_rows, safe_text
+from portal.downloads.csv_file import csv_rows
 from portal.downloads.streaming import streamed
 from portal.ledger import history
 from portal.ledger.services import balance_cents
@@ -238,7 +239,7 @@ def _payment_pieces(account: Account) -> Iterator[bytes]:
 
 def _payment_cells(receipt: Receipt) -> tuple[object, ...]:
     words, day = _payment(receipt), receipt.entry.date.isoformat()
-    return day, words.method, safe_text(words.reference), _dollars(receipt.cents), words.note
+    return day, safe_text(words.method), safe_text(words.reference), _dollars(receipt.cents), safe_text(words.note)
 
 
 def _dollars(cents: int) -> str:

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.files import safe_text
 from portal.core.services import audit, utility_zone
-from portal.downloads.csv_file import CONTENT_TYPE, csv_rows, safe_text
+from portal.downloads.csv_file import CONTENT_TYPE, csv_rows
 from portal.metering.leak_contacts import note_contact
 from portal.metering.models import LeakCase
 from portal.staff.leak_list import SORTS, STATES, Leak, facts_of, flow_text, lasted_text, leaks, volume_text
