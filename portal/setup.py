@@ -47,12 +47,14 @@ def initialise() -> dict[str, Any]:
     from django.conf import settings
     from django.core.management import call_command
 
+    from portal.access.second_steps import seal_second_steps
     from portal.config.assets import collect_assets
     from portal.core.models import ChangeCounter, UtilitySettings
     from portal.fleet.services import ensure_keys
 
     ensure_keys(Path(settings.PORTAL_DIR), broker_url=settings.BROKER_URL)
     call_command("migrate", interactive=False, verbosity=0)
+    seal_second_steps()
     collect_assets(Path(settings.PORTAL_DIR) / "static")
     UtilitySettings.objects.get_or_create(pk=1)
     ChangeCounter.objects.get_or_create(pk=1)

@@ -15,6 +15,7 @@ from django.db import Error as DatabaseFault
 from django.db import connection, transaction
 
 from portal.access.forgetting import forget
+from portal.access.second_steps import seal_second_steps
 from portal.alerts.evaluation import look_at_bills, look_at_leaks, look_at_notices, look_at_usage
 from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
@@ -58,6 +59,7 @@ JOBS = (
     Job("alerts of service notices", timedelta(minutes=1), look_at_notices),
     Job("alerts of water use", timedelta(minutes=10), look_at_usage),
     Job("forget old tries and sign-ins", timedelta(days=1), forget),
+    Job("encrypt second steps with today's key", timedelta(days=1), seal_second_steps),
     Job("similar homes", timedelta(days=1), compute_similar_homes),
     Job("late fees and budget plans", timedelta(days=1), daily_money),
     Job("audit the books", timedelta(days=1), audit_nightly),

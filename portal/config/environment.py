@@ -61,6 +61,7 @@ class Environment:
 
     portal_dir       the state directory: SQLite file, CA, keys, static files.
     secret_key       None when neither given nor made by `headwater portal init` yet.
+    former_secret_keys  what was made with them still works, the newest first.
     broker_url       what enrolled collectors are told, mqtts://host:port.
     broker_config    the rendered broker configuration to keep up to date on enrolment and revocation, or None.
     broker_pid_file  the broker's process id: it gets SIGHUP after that file has changed.
@@ -70,6 +71,7 @@ class Environment:
     database: DatabaseAddress
     clock_spec: str
     secret_key: str | None
+    former_secret_keys: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     broker_url: str
     broker_config: Path | None
@@ -110,6 +112,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         database=database,
         clock_spec=clock_spec,
         secret_key=_secret_key(env, portal_dir, faults),
+        former_secret_keys=_former_secret_keys(env, portal_dir, faults),
         allowed_hosts=hosts,
         broker_url=broker_url,
         broker_config=_path(env, "HEADWATER_BROKER_CONFIG"),
@@ -258,6 +261,18 @@ def _secret_key(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> 
         if named:
             faults.append(f"HEADWATER_SECRET_KEY_FILE={named}: {error.strerror}")
         return None
+
+
+def _former_secret_keys(env: Mapping[str, str], portal_dir: Path, faults: list[str]) -> tuple[str, ...]:
+    """Return the keys before today's, a line each."""
+    named = env.get("HEADWATER_SECRET_KEY_FORMER_FILE")
+    file = Path(named) if named else portal_dir / "keys" / "secret_key_former"
+    try:
+        return tuple(line.strip() for line in file.read_text(encoding="ascii").splitlines() if line.strip())
+    except OSError as error:
+        if named:
+            faults.append(f"HEADWATER_SECRET_KEY_FORMER_FILE={named}: {error.strerror}")
+        return ()
 
 
 def _check_clock(spec: str, faults: list[str], *, demo: bool) -> None:

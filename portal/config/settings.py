@@ -23,6 +23,7 @@ DEBUG = False
 # Without a stored key every process draws its own; the check portal.E001 refuses to serve like that.
 SECRET_KEY_STORED = ENVIRONMENT.secret_key is not None
 SECRET_KEY = ENVIRONMENT.secret_key or secrets.token_urlsafe(50)
+SECRET_KEY_FALLBACKS = list(ENVIRONMENT.former_secret_keys)
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 AUTH_USER_MODEL = "core.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import logging
+import secrets
 from typing import Any
 
 from allauth.account.forms import LoginForm
@@ -17,8 +20,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
+from portal.core.sealing import Unreadable, seal, unseal
 from portal.core.services import utility_settings
 
+_LOG = logging.getLogger(__name__)
 USERNAME_VALIDATORS = [
     RegexValidator(
         r"\A[A-Za-z0-9][A-Za-z0-9._-]{2,39}\Z",
@@ -40,11 +45,23 @@ def display(user: User) -> str:
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Names the utility in people's authenticator apps and passkeys."""
+    """Names the utility in people's authenticator apps and passkeys, and keeps their secrets encrypted."""
 
     def get_totp_issuer(self) -> str:
         """Return the utility's name."""
         return utility_settings().name
+
+    def encrypt(self, text: str) -> str:
+        """Return a secret as the database keeps it."""
+        return seal(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return a secret; in place of one that no key opens a drawn one, which nobody knows: every code is refused."""
+        try:
+            return unseal(encrypted_text)
+        except Unreadable:
+            _LOG.error("no key of the portal's opens a second step; is the former one in SECRET_KEY_FALLBACKS?")
+            return base64.b32encode(secrets.token_bytes(20)).decode()
 
     def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002
         """Return the name that a new passkey is offered."""
