@@ -1,6 +1,6 @@
 """A database with today's tables, made once for a test session and copied: a portal of its own starts in seconds.
 
-The migrations take twenty seconds of processor time, and a session makes a dozen portals. Each of them still runs
+The migrations take eight seconds of processor time, and a session makes a dozen portals. Each of them still runs
 `portal init` as an installation does; it finds its tables there. `tests/portal/test_cli.py` makes one from nothing.
 """
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 MOMENT = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -21,13 +24,38 @@ def main() -> None:
     from django.core.management import call_command
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
+    from django.db.migrations.loader import MigrationLoader
 
-    call_command("migrate", "metering", "0003", verbosity=0)
-    loader = MigrationExecutor(connection).loader
-    [target] = [node for node in loader.graph.nodes if node[0] == "metering" and node[1].startswith("0003")]
-    _fill(loader.project_state([target]).apps)
+    executor = MigrationExecutor(connection)
+    # That release knew the steps, not what has replaced them since.
+    executor.loader = MigrationLoader(connection, replace_migrations=False)
+    target = ("metering", "0003_refused_letters")
+    executor.migrate([target])
+    _fill(executor.loader.project_state([target]).apps)
     call_command("migrate", verbosity=0)
-    print(json.dumps(_found()))
+    print(json.dumps({"rows": _found(), "tables": tables(connection)}))
+
+
+def tables(connection: BaseDatabaseWrapper) -> dict[str, list[str]]:
+    """Return what the database itself says of every table, in any order: columns, keys, indexes and checks."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+            # Cut at every comma: columns stand in the order in which they came, and a check counts piece by piece.
+            said = [(table, part.strip(" ()")) for table, sql in cursor.fetchall() for part in sql.split(",")]
+        else:
+            cursor.execute(
+                "SELECT table_name, concat_ws(' ', column_name, data_type, character_maximum_length, is_nullable)"
+                " FROM information_schema.columns WHERE table_schema = 'public'"
+                " UNION ALL SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+                " UNION ALL SELECT conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid)"
+                " FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+            )
+            said = cursor.fetchall()
+    found: dict[str, list[str]] = {}
+    for table, part in said:
+        found.setdefault(table, []).append(part)
+    return {table: sorted(parts) for table, parts in found.items()}
 
 
 def _fill(apps: Any) -> None:
