@@ -15,6 +15,7 @@ from ninja.errors import ValidationError
 from ninja.security import HttpBearer
 
 from domain.units import Unit
+from portal.access.clients import address_of, home_of
 from portal.api import schemas
 from portal.api.errors import STATUS, NotFound, Unauthorised
 from portal.billing.visible import visible_bills
@@ -31,6 +32,7 @@ from portal.downloads.streaming import streamed
 from portal.fleet.services import enrol
 from portal.metering.calendar import Resolution
 from portal.metering.usage import viewer_usage
+from portal.notifications.rates import room_for, within
 
 if TYPE_CHECKING:
     from portal.billing.models import Bill
@@ -72,6 +74,8 @@ api = NinjaAPI(
     openapi_url="/openapi.json",
     urls_namespace="api",
 )
+REFUSALS_A_HOME, REFUSALS_SPAN_S = 20, 3600
+"""Enrolments that are refused to one address (or /64): who installs a street succeeds, who guesses does not."""
 _USAGE_READ = BearerToken(tokens.USAGE_READ)
 _BILLS_READ = BearerToken(tokens.BILLS_READ)
 _BILLS_A_PAGE = 100
@@ -105,13 +109,20 @@ def enrol_collector(request: HttpRequest, body: schemas.EnrolIn) -> Status[schem
     The proof is the signing key's signature over: `hw1.enrol`, a zero byte, the code as sent, a zero byte, and the
     SHA-256 of the request's PEM text as sent.
     """
-    done = enrol(
-        code=body.code,
-        csr_pem=body.csr.encode(),
-        alg=body.signing_key.alg,
-        public_key=_decoded("signing_key.public", body.signing_key.public),
-        proof=_decoded("proof", body.proof),
-    )
+    home = home_of(address_of(request))
+    if not room_for("enrol", home, most=REFUSALS_A_HOME, seconds=REFUSALS_SPAN_S):
+        raise Refused("rate", f"more than {REFUSALS_A_HOME} refused enrolments in an hour from here; wait an hour")
+    try:
+        done = enrol(
+            code=body.code,
+            csr_pem=body.csr.encode(),
+            alg=body.signing_key.alg,
+            public_key=_decoded("signing_key.public", body.signing_key.public),
+            proof=_decoded("proof", body.proof),
+        )
+    except Refused:
+        within("enrol", home, most=REFUSALS_A_HOME, seconds=REFUSALS_SPAN_S)
+        raise
     return Status(
         201,
         schemas.EnrolOut(

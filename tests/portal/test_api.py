@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.cache import cache
 
 from portal.core import tokens
 from portal.core.models import ApiToken, User
@@ -21,7 +22,7 @@ from sync.signing import SigningKey
 from tests.portal.building import NOON, csr, enrolled, home, person, read, total
 
 if TYPE_CHECKING:
-    from django.test import Client
+from django.test import Client
 
 pytestmark = pytest.mark.django_db
 START, END = NOON.isoformat(), (NOON + timedelta(hours=6)).isoformat()
@@ -194,6 +195,27 @@ def test_a_faulty_enrolment_is_refused(client: Client, part: str) -> None:
         assert set(response.json()) == {"error", "message"}
     assert Collector.objects.get().enrolled_at is None
     assert client.post("/api/v1/enrol", good, content_type="application/json").status_code == 201
+
+
+def test_who_guesses_codes_is_stopped_by_address_and_others_still_enrol(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.api.views.REFUSALS_A_HOME", 3)
+    cache.clear()
+    code, _ = make_enrolment_code("hw-elm-1")
+    good = enrolment(code, SigningKey.generate())
+    wrong = enrolment("hwc-aaaa-bbbb-cccc-dddd", SigningKey.generate())
+
+    def post(body: dict[str, Any], address: str) -> int:
+        return client.post("/api/v1/enrol", body, content_type="application/json", REMOTE_ADDR=address).status_code
+
+    assert [post(wrong, "2001:db8::7") for _ in range(5)] == [403, 403, 403, 429, 429]
+    assert post(good, "2001:db8::8") == 429  # the same household or office
+    assert post(good, "2001:db8:0:9::7") == 201
+    # Enrolments that succeed are not counted: a street is installed from one office.
+    for number in range(5):
+        more, _ = make_enrolment_code(f"hw-oak-{number}")
+        assert post(enrolment(more, SigningKey.generate()), "198.51.100.7") == 201
 
 
 def test_the_description_is_published(client: Client) -> None:
