@@ -22,7 +22,7 @@ from sync.signing import SigningKey
 from tests.portal.building import NOON, csr, enrolled, home, person, read, total
 
 if TYPE_CHECKING:
-from django.test import Client
+    from django.test import Client
 
 pytestmark = pytest.mark.django_db
 START, END = NOON.isoformat(), (NOON + timedelta(hours=6)).isoformat()
