@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 USER = "headwater"
 START_S = 60.0
@@ -59,27 +59,68 @@ def _unprivileged() -> list[str]:
 @contextlib.contextmanager
 def throwaway_postgres() -> Iterator[str]:
     """Run a server for as long as the block; yields the URL of an empty database on it. raises PostgresMissing."""
+    with throwaway_server() as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def throwaway_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run a server with these settings for as long as the block. raises PostgresMissing."""
     binaries, step_down = postgres_binaries(), _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="headwater-postgres-"))
+    server = Server(folder, binaries, step_down)
     try:
         if step_down:
             owner = pwd.getpwnam("postgres" if "postgres" in {p.pw_name for p in pwd.getpwall()} else "nobody")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-        data = folder / "data"
-        make = [*step_down, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8"]
+        make = [*step_down, str(binaries / "initdb"), "-D", str(server.data), "-U", USER, "-A", "trust", "-E", "UTF8"]
         subprocess.run([*make, "--no-sync", "--locale=C"], check=True, stdout=subprocess.DEVNULL, cwd="/")
-        port = _free_port()
-        log = (folder / "log").open("wb")
-        serve = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
-        with log, subprocess.Popen([*step_down, *serve], stdout=log, stderr=log, cwd="/") as server:
-            try:
-                _wait(binaries, port, server, folder / "log")
-                yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
-            finally:
-                server.send_signal(signal.SIGINT)  # fast shutdown: clients are disconnected
-                server.wait(timeout=START_S)
+        server.start(settings or {})
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Server:
+    """One PostgreSQL server in a folder of its own; it may be stopped and started again with other settings."""
+
+    def __init__(self, folder: Path, binaries: Path, step_down: Sequence[str]) -> None:
+        self.data = folder / "data"
+        self._log, self._binaries, self._step_down = folder / "log", binaries, step_down
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of its empty database."""
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/postgres"
+
+    def start(self, settings: Mapping[str, str]) -> None:
+        """Start it and wait until it answers."""
+        place = ["-D", str(self.data), "-h", "127.0.0.1", "-p", str(self._port), "-k", str(self.data.parent)]
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        serve = [*self._step_down, str(self._binaries / "postgres"), *place, *options]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(serve, stdout=log, stderr=log, cwd="/")
+        try:
+            _wait(self._binaries, self._port, self._process, self._log)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, *, within_s: float = START_S) -> None:
+        """Stop it: clients are disconnected, all is written; what has not ended in time is ended at once."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=within_s)
+                return
 
 
 def _free_port() -> int:

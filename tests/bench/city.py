@@ -1,30 +1,37 @@
-"""A city in a database: accounts that are billed, a meter each, and what the meters counted, straight into the tables.
+"""A city in a database: accounts that are billed, their meters, and what the meters counted, straight into the tables.
 
-Meters share 64 households' series, so that making them costs little; every register has rows of its own.
+Meters share the series of some tens of households (`households.py`): each is made and packed once, by the code with
+which ingest and its nightly fold pack, and every register gets rows of its own of it. `same_as_ingested` sends one
+register's reads through ingest and compares. Rows are copied into tables without indexes (`loading.py`).
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.bench.measure import say
 
-PROFILES, READS_A_DAY = 64, 96
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.bench.households import Kept
+
 AT_ONCE = 2000
+_GARDEN = "irrigation"
 
 
 @dataclass(frozen=True)
 class City:
-    """So many accounts with reads every 15 minutes of `days` storage days from `first_day` on.
+    """So many accounts with reads of `days` storage days from `first_day` on.
 
-    until    reads of the last day are kept as recent ones, up to this moment; None: all days are folded.
-    people   every account has somebody who signs in (nobody knows their passwords).
-    by_day   rows lie in the table as time wrote them, all registers of a day together; else all days of a register.
+    until     reads of the last day are kept as recent ones, up to this moment; None: all days are folded.
+    people    every account has somebody who signs in (nobody knows their passwords).
+    by_day    rows lie in the table as time wrote them, all registers of a day together; else all days of a register.
+    gardens   so many of the accounts, the first ones, have a second meter at the same premise.
+    profiles  so many different households; of these `hourly` are read every hour, the others every 15 minutes.
     """
 
     accounts: int
@@ -33,60 +40,102 @@ class City:
     until: datetime | None = None
     people: bool = False
     by_day: bool = False
+    gardens: int = 0
+    profiles: int = 64
+    hourly: int = 0
+
+    @property
+    def meters(self) -> int:
+        """How many meters there are."""
+        return self.accounts + self.gardens
 
     def build(self) -> None:
         """Write rates, a cycle, accounts with their meters, and their reads."""
         from portal.billing import rate_books
         from portal.billing.models import Cycle
         from portal.core.models import User
+        from tests.bench.households import Span, kept_by
+        from tests.bench.loading import careless
+        from tests.portal.billed import CHICAGO
 
+        kept = kept_by(self.profiles, Span(self.first_day, self.days, CHICAGO, self.until), hourly=self.hourly)
+        say(f"{self.profiles} households made")
         text = files("rates").joinpath("files/norman.yaml").read_text(encoding="utf-8")
         loader = User.objects.create_user("rates@example.org", "correct-horse-7", is_staff=True)
         other = User.objects.create_user("second@example.org", "correct-horse-7", is_staff=True)
         rate_books.approve(rate_books.load(text, name="norman.yaml", actor=loader), actor=other)
         cycle = Cycle.objects.create(code="A", name="all")
-        for start in range(0, self.accounts, AT_ONCE):
-            self._homes(range(start, min(start + AT_ONCE, self.accounts)), cycle)
-        self._reads()
+        self._collector()
+        registers: dict[int, int] = {}
+        with careless():
+            for start in range(0, self.accounts, AT_ONCE):
+                registers |= self._homes(range(start, min(start + AT_ONCE, self.accounts)), cycle, kept)
+            say(f"{self.accounts} accounts with {self.meters} meters written")
+            self._reads(registers, kept)
 
-    def _homes(self, numbers: range, cycle: Any) -> None:
+    def _collector(self) -> None:
+        from portal.fleet.models import Collector
+        from portal.metering.models import Epoch
+        from tests.bench.households import EPOCH
+
+        row = Epoch.objects.create(collector=Collector.objects.create(collector_id="hw-city-0"), epoch=bytes(16))
+        assert row.pk == EPOCH
+
+    def _homes(self, numbers: range, cycle: Any, kept: Sequence[Kept]) -> dict[int, int]:
+        """Write some accounts and all that hangs on them; return their registers, each with its profile."""
         from portal.billing.models import BillingAccount, ServiceAgreement
         from portal.customers.models import Account, Occupancy, Premise, ServicePoint
         from portal.fleet.models import Meter
         from portal.metering.calendar import midnight
         from portal.metering.models import Installation, MeterRegister, RegisterState
+        from portal.metering.reads import from_us
         from tests.portal.billed import CHICAGO
 
         first = self.first_day + timedelta(days=1)
         since = midnight(first, CHICAGO)
         premises = Premise.objects.bulk_create([Premise(address=f"{n} Elm Street") for n in numbers])
-        points = ServicePoint.objects.bulk_create([ServicePoint(premise=premise) for premise in premises])
         made = Account.objects.bulk_create([Account(number=f"{n:07}", name=f"Customer {n}") for n in numbers])
         BillingAccount.objects.bulk_create(
             [BillingAccount(account=account, cycle=cycle, email=f"a{account.number}@example.org") for account in made]
         )
-        meters = Meter.objects.bulk_create([Meter(meter_id=f"MTR-{n:08}", first_seen_at=since) for n in numbers])
+        homes = list(zip(numbers, made, premises, strict=True))
+        hung = [(n, account, ServicePoint(premise=premise)) for n, account, premise in homes]
+        hung += [
+            (self.accounts + n, account, ServicePoint(premise=premise, label=_GARDEN))
+            for n, account, premise in homes
+            if n < self.gardens
+        ]
+        ServicePoint.objects.bulk_create([point for _, _, point in hung])
+        meters = Meter.objects.bulk_create([Meter(meter_id=f"MTR-{n:08}", first_seen_at=since) for n, _, _ in hung])
         registers = MeterRegister.objects.bulk_create(
             [
                 MeterRegister(meter=meter, register_id="total", unit="m3", scale=-3, modulus=10**8, claimed=True)
                 for meter in meters
             ]
         )
-        last = self.until or datetime.combine(self.first_day + timedelta(days=self.days), datetime.min.time(), UTC)
+        profiles = {row.pk: n % self.profiles for row, (n, _, _) in zip(registers, hung, strict=True)}
         RegisterState.objects.bulk_create(
             [
-                RegisterState(register=row, last_read_at=last, last_count=0, last_quality=0, change_number=1)
+                RegisterState(
+                    register=row,
+                    last_read_at=from_us(kept[profiles[row.pk]].last.read_us),
+                    last_count=kept[profiles[row.pk]].last.raw_count,
+                    last_quality=0,
+                    change_number=1,
+                )
                 for row in registers
             ]
         )
-        places = list(zip(made, points, meters, strict=True))
-        Installation.objects.bulk_create([Installation(meter=m, service_point=p, start=since) for _, p, m in places])
-        Occupancy.objects.bulk_create([Occupancy(account=a, service_point=p, start=since) for a, p, _ in places])
+        Installation.objects.bulk_create(
+            [Installation(meter=m, service_point=p, start=since) for m, (_, _, p) in zip(meters, hung, strict=True)]
+        )
+        Occupancy.objects.bulk_create([Occupancy(account=a, service_point=p, start=since) for _, a, p in hung])
         ServiceAgreement.objects.bulk_create(
-            [ServiceAgreement(account=a, service_point=p, rate_class="residential", start=first) for a, p, _ in places]
+            [ServiceAgreement(account=a, service_point=p, rate_class="residential", start=first) for _, a, p in hung]
         )
         if self.people:
             self._people(made, since)
+        return profiles
 
     def _people(self, accounts: list[Any], since: datetime) -> None:
         from allauth.account.models import EmailAddress
@@ -106,84 +155,58 @@ class City:
             [AccountAccess(account=a, user=u, granted_at=since) for a, u in zip(accounts, people, strict=True)]
         )
 
-    def _reads(self) -> None:
-        """Give every register its household's days, inside the database: the series travel there once."""
+    def _reads(self, registers: dict[int, int], kept: Sequence[Kept]) -> None:
+        """Give every register its household's days."""
         from django.db import connection
 
+        from tests.bench.loading import crossed, fill, first_column
+
+        kinds = list(registers.values())
+
+        def rows(fields: int, ends: list[list[bytes]], *, by_end: bool) -> Iterator[bytes]:
+            starts = [first_column(fields, register) for register in registers]
+            found: Iterator[bytes] = crossed(starts, kinds, ends, by_end=by_end)
+            return found
+
+        days = [_day_rows(one) for one in kept]
+        fill("metering_registerday", ("register", "day", "reads", "packed"), rows(4, days, by_end=self.by_day))
+        volumes = [_volume_rows(one) for one in kept]
+        columns = ("register", "day", "counts", "quality", "interpolated")
+        fill("metering_dailyvolume", columns, rows(5, volumes, by_end=self.by_day))
+        if self.until is not None:
+            recent = [_recent_rows(one) for one in kept]
+            of_reads = ("register", "read_us", "raw_count", "epoch", "append_seq", "quality", "reason", "flags")
+            fill("metering_recentread", of_reads, rows(8, recent, by_end=True))
         with connection.cursor() as cursor:
-            cursor.execute(
-                "CREATE TEMPORARY TABLE home (profile int, day int, date date, reads int, packed bytea, counts bigint)"
-            )
-            with cursor.copy("COPY home FROM STDIN") as copy:
-                for profile in range(PROFILES):
-                    for row in self._days(profile):
-                        copy.write_row((profile, *row))
-            order = "h.day, r.id" if self.by_day else "r.id, h.day"
-            cursor.execute("ANALYZE home")
-            of = f"metering_meterregister r JOIN home h ON h.profile = r.id % {PROFILES}"
-            open_day = (self.until.date() - date(1970, 1, 1)).days if self.until else None
-            folded = "" if open_day is None else f"WHERE h.day < {open_day}"
-            cursor.execute(
-                "INSERT INTO metering_registerday (register, day, reads, packed) "
-                f"SELECT r.id, h.day, h.reads, h.packed FROM {of} {folded} ORDER BY {order}"
-            )
-            cursor.execute(
-                "INSERT INTO metering_dailyvolume (register, day, counts, quality, interpolated) "
-                f"SELECT r.id, h.date, h.counts, 0, false FROM {of} WHERE h.counts IS NOT NULL ORDER BY {order}"
-            )
-            if open_day is not None:
-                self._open(cursor, open_day)
-            cursor.execute("ANALYZE")
+            cursor.execute("VACUUM (ANALYZE)")
 
-    def _open(self, cursor: Any, day: int) -> None:
-        """Write the reads of the last day as ingest leaves them until the day is folded."""
-        from portal.metering.packed import unpack_day
-        from portal.metering.reads import to_us
 
-        assert self.until is not None
-        until_us = to_us(self.until)
-        cursor.execute(
-            "CREATE TEMPORARY TABLE today (profile int, read_us bigint, raw_count bigint, append_seq bigint)"
-        )
-        cursor.execute("SELECT profile, packed FROM home WHERE day = %s", [day])
-        rows = [(profile, read) for profile, packed in cursor.fetchall() for read in unpack_day(day, bytes(packed))]
-        with cursor.copy("COPY today FROM STDIN") as copy:
-            for profile, read in rows:
-                if read.read_us <= until_us:
-                    copy.write_row((profile, read.read_us, read.raw_count, read.append_seq))
-        cursor.execute(
-            "INSERT INTO metering_recentread (register, read_us, raw_count, epoch, append_seq, quality, reason, flags) "
-            "SELECT r.id, t.read_us, t.raw_count, 1, t.append_seq, 0, 0, 0 FROM metering_meterregister r "
-            f"JOIN today t ON t.profile = r.id % {PROFILES} ORDER BY t.read_us, r.id"
-        )
-        cursor.execute(
-            "UPDATE metering_registerstate s SET last_count = t.raw_count FROM today t WHERE t.profile = "
-            f"s.register_id % {PROFILES} AND t.read_us = (SELECT max(read_us) FROM today WHERE profile = t.profile)"
-        )
+def _day_rows(kept: Kept) -> list[bytes]:
+    from tests.bench.loading import bytes_field, field
 
-    def _days(self, profile: int) -> Iterator[tuple[int, date, int, bytes, int | None]]:
-        """Yield one household's packed storage days with their volumes, as rows of `home` without the profile."""
-        from domain.reading import ReadQuality
-        from domain.usage import CountPoint, split
-        from portal.metering.calendar import midnight
-        from portal.metering.packed import DAY_US, KeptRead, pack_day
-        from portal.metering.reads import from_us
-        from tests.portal.billed import CHICAGO
+    return [field("i", day) + field("i", reads) + bytes_field(packed) for day, reads, packed in kept.folded]
 
-        rng = random.Random(profile)
-        day0 = (self.first_day - date(1970, 1, 1)).days
-        litres_a_day, points = rng.randrange(200, 2500), list[CountPoint]()
-        count, append, packed = rng.randrange(10**7), 1, []
-        for day in range(day0, day0 + self.days):
-            reads = []
-            for slot in range(READS_A_DAY):
-                at = day * DAY_US + slot * 900_000_000 + rng.randrange(60_000) * 1000
-                reads.append(KeptRead(at, 1, append, count, int(ReadQuality.MEASURED), 0, 0))
-                points.append(CountPoint(from_us(at), count))
-                count, append = count + rng.choice((0, 0, 1, 2)) * litres_a_day // 72, append + 250
-            packed.append(pack_day(day, reads))
-        edges = [midnight(self.first_day + timedelta(days=n), CHICAGO) for n in range(self.days + 1)]
-        volumes = {part.start.astimezone(CHICAGO).date(): part.counts for part in split(points, edges)}
-        for number, data in enumerate(packed):
-            on = self.first_day + timedelta(days=number)
-            yield day0 + number, on, READS_A_DAY, data, volumes.get(on)
+
+def _volume_rows(kept: Kept) -> list[bytes]:
+    from tests.bench.loading import field
+
+    since = date(2000, 1, 1)  # where PostgreSQL's days begin
+    return [
+        field("i", (day - since).days) + field("q", counts) + field("h", quality) + field("b", interpolated)
+        for day, counts, quality, interpolated in kept.volumes
+    ]
+
+
+def _recent_rows(kept: Kept) -> list[bytes]:
+    from tests.bench.loading import field
+
+    return [
+        field("q", read.read_us)
+        + field("q", read.raw_count)
+        + field("q", read.epoch)
+        + field("q", read.append_seq)
+        + field("h", read.quality)
+        + field("h", read.reason)
+        + field("h", read.flags)
+        for read in kept.recent
+    ]

@@ -45,7 +45,7 @@ def machine(folder: Path) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "cpu": _first("/proc/cpuinfo", "model name") or platform.processor(),
-        "memory_mib": int((_first("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) // 1024,
+        "memory_mib": memory_bytes() // 2**20,
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -53,6 +53,11 @@ def machine(folder: Path) -> dict[str, Any]:
         "sync_ms": median([_sync_s(folder) * 1000 for _ in range(50)]),
         "load_average_1_min": os.getloadavg()[0],
     }
+
+
+def memory_bytes() -> int:
+    """Return how much memory the machine has."""
+    return int((_first("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024
 
 
 def _first(file: str, key: str) -> str | None:
