@@ -409,14 +409,16 @@ def _serve_checks(*, pages: bool = False) -> None:
     pages  whether what only pages need (such as front-end assets) must be in order too.
     """
     _django()
-    from django.core.checks import Error, run_checks
+    from django.core.checks import Error, Tags, run_checks
     from django.db import DatabaseError, connection
     from django.db.migrations.executor import MigrationExecutor
 
-    errors = [message for message in run_checks() if isinstance(message, Error)]
+    # The other checks load every page, which ingest and the worker do without.
+    errors = [message for message in run_checks(tags=None if pages else [Tags.security]) if isinstance(message, Error)]
     faults = [f"{m.msg} {m.hint or ''}".strip() for m in errors if pages or m.id == "portal.E001"]
     try:
-        faults += [f"{m.msg} {m.hint or ''}" for m in run_checks(databases=["default"]) if m.id and m.id in _DURABILITY]
+        durability = run_checks(tags=[Tags.database], databases=["default"])
+        faults += [f"{m.msg} {m.hint or ''}" for m in durability if m.id and m.id in _DURABILITY]
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             faults.append("The database's tables are not those of this version. Run `headwater portal init`.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SQLITE_FULL = 2
 
 
-@register()
+@register(Tags.security)
 def secret_key_is_stored(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
     """Refuse to serve with a key that is drawn anew by each process."""
     if settings.SECRET_KEY_STORED:
