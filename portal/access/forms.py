@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.access.registration import prove
 from portal.core.errors import Refused
 from portal.core.models import User
+from portal.notifications.phones import number_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +63,22 @@ class ProofForm(forms.Form):
 
 
 class NewSignInForm(SignupForm):  # type: ignore[misc]
-    """Email address, name, user name (optional), password twice.
+    """Email address, name, mobile number and user name (both optional), password twice.
 
     email  given: it is fixed, shown and not asked for (a guest's invitation went there).
 
     Call `sign_up(request, ...)` when it is valid.
     """
 
-    field_order = ("email", "name", "username", "password1", "password2")
+    field_order = ("email", "name", "phone", "username", "password1", "password2")
     name = forms.CharField(label=_("Your name"), max_length=150, widget=forms.TextInput({"autocomplete": "name"}))
+    phone = forms.CharField(
+        label=_("Mobile number (optional)"),
+        help_text=_("For texts about leaks and bills, if you want them: you confirm it with a code in your profile."),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput({"type": "tel", "autocomplete": "tel"}),
+    )
 
     def __init__(self, *args: Any, email: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -113,11 +121,20 @@ class NewSignInForm(SignupForm):  # type: ignore[misc]
             make_password(self.cleaned_data["password1"])  # the same work as for a new one
         return answer  # type: ignore[no-any-return]
 
+    def clean_phone(self) -> str:
+        """Return the number in E.164, empty without one."""
+        typed = self.cleaned_data["phone"].strip()
+        try:
+            return number_typed(typed) if typed else ""
+        except Refused as refused:
+            raise forms.ValidationError(str(refused)) from refused
+
     def custom_signup(self, request: HttpRequest, user: User) -> None:
-        """Keep what allauth does not know: the name, and the language of the page."""
+        """Keep what allauth does not know: the name, the telephone, and the language of the page."""
         user.name = self.cleaned_data["name"].strip()
+        user.phone_given = self.cleaned_data["phone"]
         user.language = (get_language() or "en")[:2]
-        user.save(update_fields=["name", "language"])
+        user.save(update_fields=["name", "phone_given", "language"])
 
 
 def _led_on(request: HttpRequest, user: User, target: str) -> HttpResponse:

@@ -1,7 +1,8 @@
 """What staff do with somebody's sign-in: lock and unlock it, take a lost second factor off. They never see a password.
 
-Everything needs a reason, is written down, and is told to the person by email. Nobody does it to themselves; to others
-of the staff, and to a second factor, only with the permission `core.change_user`; to a superuser only a superuser.
+Everything needs a reason, is written down, and is told to the person by email and text. Nobody does it to themselves;
+to others of the staff, and to a second factor, only with the permission `core.change_user`; to a superuser only a
+superuser.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from portal.access.sign_ins import end_sessions
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.core.services import audit, utility_settings
-from portal.notifications.notify import Category, Channel, Notice, notify, person_language
+from portal.notifications.notify import EVERY_WAY, Category, Notice, notify, person_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ def lock(person: User, *, actor: User, reason: str) -> None:
     )
     row.is_active = False
     row.save(update_fields=["is_active"])
-    end_sessions(row)
+    end_sessions(row, actor=actor)
 
 
 @transaction.atomic
@@ -98,7 +99,7 @@ def remove_second_factor(person: User, *, actor: User, reason: str, identity_che
             "in your profile."
         ),
     )
-    end_sessions(row)
+    end_sessions(row, actor=actor)
 
 
 @transaction.atomic
@@ -137,4 +138,4 @@ def _tell(person: User, entry: int, subject: Callable[[], str], text: Callable[[
         if utility.contact_phone:
             words += "\n\n" + _("You reach us at %(phone)s.") % {"phone": utility.contact_phone}
         notice = Notice(f"person:{entry}", Category.ACCOUNT, subject(), words, subject())
-    notify(person, notice, by=frozenset({Channel.EMAIL}))
+    notify(person, notice, by=EVERY_WAY)

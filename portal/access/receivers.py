@@ -48,7 +48,7 @@ def confirmed(email_address: Any, **_others: Any) -> None:
 @receiver(signals.password_set)
 def password_changed(request: HttpRequest, user: User, **_others: Any) -> None:
     """Sign the person out everywhere else: whoever knew the old password is gone."""
-    end_sessions(user, but=request.session.session_key)
+    end_sessions(user, actor=user, but=request)
 
 
 @receiver(signals.password_reset)
@@ -57,7 +57,7 @@ def password_reset(request: HttpRequest, user: User, **_others: Any) -> None:
 
     So people of the former portal only set a password.
     """
-    end_sessions(user)
+    end_sessions(user, actor=user)
     addresses = list(EmailAddress.objects.filter(user=user))
     if not addresses:  # made on the command line
         addresses = [EmailAddress.objects.create(user=user, email=user.email, primary=True)]

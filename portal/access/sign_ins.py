@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from allauth.usersessions.models import UserSession
-from django.db.models import Q
+from django.contrib.auth import HASH_SESSION_KEY
+from django.db import transaction
+from django.db.models import F, Q
 
 from portal.access.clients import address_of, device_words, short_network
 from portal.access.models import SignIn
@@ -85,13 +87,21 @@ def sessions_of(user: User, *, current: str | None) -> list[OpenSession]:
     return sorted(found, key=lambda one: (not one.current, -one.since.timestamp()))
 
 
-def end_sessions(user: User, *, but: str | None = None) -> int:
-    """Sign a person out everywhere, in the session with the key `but` excepted; return how many sessions ended."""
-    rows = list(UserSession.objects.filter(user=user).exclude(session_key=but or ""))
+@transaction.atomic
+def end_sessions(user: User, *, actor: User, but: HttpRequest | None = None) -> int:
+    """Sign a person out everywhere, except in the session that asks; return how many sessions of the list ended.
+
+    Every session ends, listed or not: each holds the epoch it was made in, and a new one begins now.
+    actor  the person, or who did it for them.  but: a request of theirs; its session goes on.
+    """
+    rows = list(UserSession.objects.filter(user=user).exclude(session_key=but.session.session_key if but else ""))
     for row in rows:
         row.end()
-    if rows:
-        audit("sessions.end", actor=user, target=user, detail={"sessions": len(rows)})
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    user.refresh_from_db(fields=["session_epoch"])
+    if but is not None and HASH_SESSION_KEY in but.session:
+        but.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    audit("sessions.end", actor=actor, target=user, detail={"sessions": len(rows)})
     return len(rows)
 
 

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.public_id import PublicIdModel
@@ -36,7 +37,11 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
-    """A person who signs in: a resident, or one of the utility's staff."""
+    """A person who signs in: a resident, or one of the utility's staff.
+
+    phone_given    a number they gave when registering, as nobody has confirmed it: nothing is sent to it.
+    session_epoch  counts up when every session of theirs ends, known to us or not: a session is of one epoch.
+    """
 
     email = models.EmailField(_("email address"), unique=True)
     username = models.CharField(_("user name"), max_length=150, unique=True, null=True, blank=True)
@@ -45,6 +50,8 @@ class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
     is_staff = models.BooleanField(_("staff"), default=False)
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(_("joined"), default=timezone.now)
+    phone_given = models.CharField(_("mobile number"), max_length=16, blank=True, default="")
+    session_epoch = models.PositiveIntegerField(default=0)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -67,6 +74,12 @@ class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
         self.email = self.email.lower()
         self.username = self.username.lower() if self.username else None
         super().save(*args, **kwargs)
+
+    def _get_session_auth_hash(self, secret: str | bytes | None = None) -> str:
+        """Return what a session must hold to be good; in the first epoch what Django makes of the password."""
+        salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        value = f"{self.password}:{self.session_epoch}" if self.session_epoch else self.password
+        return salted_hmac(salt, value, secret=secret, algorithm="sha256").hexdigest()
 
     def get_full_name(self) -> str:
         """Return the person's name, or their address."""

@@ -57,7 +57,7 @@ def delete_login(user: User) -> dict[str, int]:
     for access in AccountAccess.objects.filter(user=row, ended_at__isnull=True):
         end_access(access, at=now(), actor=row)
     touched["bills-on-paper"] = on_paper
-    touched["sessions"] = end_sessions(row)
+    touched["sessions"] = end_sessions(row, actor=row)
     for model in (UserSession, EmailAddress, Authenticator):
         model.objects.filter(user=row).delete()
     _empty(row)
@@ -68,7 +68,7 @@ def delete_login(user: User) -> dict[str, int]:
 
 def _empty(row: User) -> None:
     row.email = f"{row.public_id}@{GONE}"
-    row.username, row.name, row.language, row.last_login = None, "", "", None
+    row.username, row.name, row.language, row.phone_given, row.last_login = None, "", "", "", None
     row.is_active = False
     row.set_unusable_password()
     row.save()

@@ -26,6 +26,7 @@ def _profile(user: User) -> Iterator[_Row]:
         "email": user.email,
         "username": user.username,
         "name": user.name,
+        "mobile_number_given": user.phone_given,
         "language": user.language,
         "joined": user.date_joined,
         "last_sign_in": user.last_login,

@@ -193,6 +193,7 @@ def _add(person: User, row: PhoneCode, moment: datetime) -> Phone:
             "verified_at": moment,
         },
     )
+    User.objects.filter(pk=person.pk).update(phone_given="")  # what they gave when registering was for this
     changed = before is not None and before.number != row.number
     audit("phone.change" if changed else "phone.verify", actor=person, target=phone)
     _tell(person, _ADDED, row.number)

@@ -80,6 +80,11 @@ def remove(request: HttpRequest) -> HttpResponse:
     return _back()
 
 
+def _given(person: User) -> str:
+    """Return the number that a person gave when registering, to be confirmed with a code."""
+    return number_text(person.phone_given) if person.phone_given else ""
+
+
 def _back() -> HttpResponse:
     return HttpResponseRedirect(reverse("resident:phone"), status=303)
 
@@ -102,7 +107,7 @@ def _page(
         "waiting": waiting,
         "waiting_for": number_text(waiting.number) if waiting else "",
         "consent": consent_wording(),
-        "typed": typed or {},
+        "typed": typed or {"number": _given(person) if held is None and waiting is None else ""},
         "faults": [(_FIELDS.get(refused.code, ""), str(refused))] if refused else [],
         "fault": refused.code if refused else "",
     }

@@ -95,10 +95,10 @@ def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
     """End every other session of the person, or (`everywhere`) this one too."""
     person = person_of(request)
     if request.POST.get("everywhere"):
-        end_sessions(person)
+        end_sessions(person, actor=person)
         request.session.flush()
         return redirect("account_login")
-    ended = end_sessions(person, but=request.session.session_key)
+    ended = end_sessions(person, actor=person, but=request)
     text = ngettext("You were signed out in %(n)d place.", "You were signed out in %(n)d places.", ended)
     messages.success(request, text % {"n": ended} if ended else _("You were signed in nowhere else."))
     return HttpResponseRedirect(reverse("resident:sign-ins"), status=303)

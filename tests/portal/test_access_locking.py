@@ -16,8 +16,8 @@ from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.core.tokens import check_token, make_token
 from portal.customers.models import Account
-from portal.notifications.models import Message
-from tests.portal.building import sent_mail
+from portal.notifications.models import Message, Phone
+from tests.portal.building import NOON, sent_mail
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -79,6 +79,30 @@ def test_a_lock_ends_sessions_and_tokens_and_an_unlock_brings_no_session_back(st
         ("Your sign-in works again", "account"),
     ]
     assert REASON not in "".join(Message.objects.values_list("text", flat=True))
+
+
+def test_a_lock_ends_sessions_that_no_list_knows_for_good_by_who_locked(staff: Client) -> None:
+    ana, unlisted = person(), Client()
+    unlisted.force_login(ana)
+    assert act(staff, ana, "lock").status_code == 302
+    assert act(staff, ana, "unlock").status_code == 302
+    assert unlisted.get("/profile/").status_code == 302
+    entry = AuditEntry.objects.get(action="sessions.end")
+    assert (entry.actor, entry.target_id) == (User.objects.get(email="sam@example.org"), ana.public_id)
+
+
+def test_a_lock_is_told_by_text_too(staff: Client) -> None:
+    ana = person()
+    facts = {"consent_text": "I agree", "consent_language": "en", "consented_at": NOON, "verified_at": NOON}
+    Phone.objects.create(user=ana, number="+14055550123", **facts)
+    act(staff, ana, "lock")
+    assert list(Message.objects.filter(user=ana).order_by("channel").values_list("channel", "to")) == [
+        ("email", "ana@example.org"),
+        ("sms", "+14055550123"),
+    ]
+    text = Message.objects.get(channel="sms").text
+    assert "Your sign-in was locked" in text
+    assert REASON not in text
 
 
 @pytest.mark.parametrize("action", ["lock", "unlock", "second-factor"])

@@ -14,7 +14,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core.cache import cache
 from django.db import connection, connections
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
@@ -28,7 +28,7 @@ from portal.core.models import User
 from portal.customers.models import Account, AccountAccess
 from portal.customers.numbers import change_number
 from portal.customers.permissions import Level
-from portal.notifications.models import Message
+from portal.notifications.models import Message, Phone
 from tests.portal.bills import make_account, make_bill, pay
 from tests.portal.building import person, sent_mail
 
@@ -340,6 +340,30 @@ def test_registering_ends_with_a_linked_account_once_the_address_is_confirmed(ac
     assert (access.account, access.user, access.level) == (account, user, Level.HOLDER)
     assert client.get(f"/bills/{account.public_id}/").status_code == 200
     assert not PendingClaim.objects.exists()
+
+
+def test_a_mobile_number_is_asked_for_never_needed_and_waits_to_be_confirmed(account: Account) -> None:
+    client = Client()
+    proved(client, account)
+    asked = client.get("/register/sign-in/").content.decode()
+    assert "Mobile number (optional)" in asked
+    wrong = client.post("/register/sign-in/", new_sign_in(phone="555-01"))
+    assert (wrong.status_code, User.objects.count()) == (422, 0)
+    assert "area code" in wrong.content.decode()
+    client.post("/register/sign-in/", new_sign_in(phone=" (405) 555-0123 "))
+    user = User.objects.get()
+    assert user.phone_given == "+14055550123"
+    assert not Message.objects.filter(channel="sms").exists()  # nobody has agreed to a text yet
+    client.force_login(user)
+    with override_settings(DEMO=True):
+        page = client.get("/profile/phone/").content.decode()
+        assert 'value="(405) 555-0123"' in page
+        client.post("/profile/phone/", {"number": "(405) 555-0123", "consent": "yes"})
+        code = re.search(r"\b\d{6}\b", Message.objects.get(channel="sms").text)
+        assert code is not None
+        client.post("/profile/phone/confirm/", {"code": code[0]})
+    user.refresh_from_db()
+    assert (user.phone_given, Phone.objects.get().number) == ("", "+14055550123")
 
 
 def test_a_claim_that_nobody_confirmed_in_a_day_is_void_and_its_sign_in_goes(account: Account) -> None:

@@ -21,7 +21,7 @@ from portal.access.clients import device_words, home_of, short_network
 from portal.access.forgetting import forget
 from portal.access.models import SignIn
 from portal.access.sign_ins import end_sessions
-from portal.core.models import User
+from portal.core.models import AuditEntry, User
 from tests.portal.building import person, sent_mail
 
 if TYPE_CHECKING:
@@ -190,8 +190,26 @@ def test_sessions_are_ended_for_one_person_alone(ana: User) -> None:
     ben = person("ben@example.org")
     EmailAddress.objects.create(user=ben, email=ben.email, verified=True, primary=True)
     his, hers = sign_in(ben.email), sign_in(ana.email)
-    assert end_sessions(ana) == 1
+    assert end_sessions(ana, actor=ana) == 1
     assert (is_in(his), is_in(hers)) == (True, False)
+
+
+def test_a_session_that_no_list_knows_ends_too_and_does_not_come_back(ana: User) -> None:
+    """Made before the list was, or by another way than the form; allauth lists what signs in there alone."""
+    ben = person("ben@example.org")
+    unlisted, his, here = Client(), Client(), sign_in(ana.email)
+    unlisted.force_login(ana)
+    his.force_login(ben)
+    assert UserSession.objects.count() == 1
+    assert is_in(unlisted)
+    here.post("/profile/sign-ins/end/")
+    assert (is_in(unlisted), is_in(here), is_in(his)) == (False, True, True)
+    ana.refresh_from_db()
+    unlisted.force_login(ana)
+    end_sessions(ana, actor=ben)
+    assert (is_in(unlisted), is_in(here), is_in(his)) == (False, False, True)
+    entries = AuditEntry.objects.filter(action="sessions.end").order_by("pk")
+    assert [(entry.actor, entry.target_id) for entry in entries] == [(ana, ana.public_id), (ben, ana.public_id)]
 
 
 def test_a_changed_password_ends_every_other_session_and_is_told_by_mail(ana: User) -> None:
