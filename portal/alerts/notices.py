@@ -1,4 +1,4 @@
-"""Service notices: outages and changes of the portal that the office announces on a banner, sent to every customer."""
+"""Service notices: outages and changes of the portal that the office announces on a banner, sent to whom it is for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from portal.alerts.models import Alert
 from portal.alerts.telling import Found, keep
 from portal.customers.models import Account, AccountAccess, Occupancy
 from portal.customers.permissions import Permission, levels_with
+from portal.service.audience import within
 from portal.service.models import Banner
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def look(now: datetime) -> list[Alert]:
         told = Alert.objects.filter(about=banner.public_id, kind=Kind.SERVICE, account=OuterRef("pk"))
         lives = Occupancy.objects.filter(Q(end__isnull=True) | Q(end__gt=now), account=OuterRef("pk"))
         accounts = list(
-            Account.objects.filter(~Exists(told), Exists(_listening()), Exists(lives)).order_by("pk")[:ACCOUNTS_A_LOOK]
+            Account.objects.filter(
+                within(banner.audience), ~Exists(told), Exists(_listening()), Exists(lives)
+            ).order_by("pk")[:ACCOUNTS_A_LOOK]
         )
         choices = choices_of({account.pk for account in accounts})
         alerts += keep(

@@ -93,7 +93,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "portal.core.context.utility",
-                "portal.service.context.shown",
+                "portal.resident.banners.shown",
                 "portal.access.looking.look_context",
             ],
         },

@@ -25,6 +25,7 @@ class Banner(PublicIdModel):
     ends_at      exclusive; None: until somebody ends it.
     link         an address and the words on it, shown only from `link_from` on: nobody is sent to a page that is not
                  there yet.
+    audience     for whom it is (see portal.service.audience); empty: everybody.
     grace        the days without late fees that this banner began; None: late fees go on.
     """
 
@@ -43,6 +44,7 @@ class Banner(PublicIdModel):
     link = models.URLField(blank=True, default="")
     link_text = models.JSONField(default=dict, blank=True)
     link_from = models.DateTimeField(null=True, blank=True)
+    audience = models.JSONField(default=dict, blank=True)
     grace = models.ForeignKey(OutageGrace, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")

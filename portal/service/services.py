@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from portal.core.models import User
+    from portal.service.audience import Audience
 
 TITLE_MAX, TEXT_MAX = 120, 1000
 
@@ -40,6 +41,7 @@ class BannerWords:
     link_text: dict[str, str] = field(default_factory=dict)
     link_from: datetime | None = None
     hold_late_fees: bool = False
+    audience: Audience = field(default_factory=dict)
 
 
 def banners(moment: datetime) -> list[Banner]:
@@ -108,6 +110,7 @@ def _check(words: BannerWords) -> None:
 def _write(row: Banner, words: BannerWords) -> None:
     row.kind, row.title, row.text = words.kind, words.title, words.text
     row.starts_at, row.ends_at = words.starts_at, words.ends_at
+    row.audience = words.audience
     row.link, row.link_text, row.link_from = words.link, words.link_text, words.link_from
 
 
@@ -142,4 +145,5 @@ def _facts(row: Banner) -> dict[str, object]:
         "until": row.ends_at and row.ends_at.astimezone(UTC).isoformat(),
         "link": row.link,
         "late_fees_held": row.grace is not None,
+        **({"audience": row.audience} if row.audience else {}),
     }

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_settings
+from portal.service.audience import audience_of, audience_text
 from portal.service.models import Banner
 from portal.service.services import TEXT_MAX, TITLE_MAX, BannerWords, change_banner, end_banner, make_banner
 from portal.staff.fields import MomentField, split_words, words_field, words_of
@@ -54,6 +55,25 @@ class BannerForm(forms.Form):
         required=False,
         help_text=gettext_lazy("The moment from which the linked page is there. Empty: at once."),
     )
+    cycles = forms.CharField(
+        label=gettext_lazy("Only for billing cycles"),
+        required=False,
+        max_length=500,
+        help_text=gettext_lazy("Codes, with commas. Empty here and below: for everybody, signed in or not."),
+    )
+    routes = forms.CharField(
+        label=gettext_lazy("Only for routes"),
+        required=False,
+        max_length=2000,
+        help_text=gettext_lazy("Names of routes, with commas."),
+    )
+    accounts = forms.CharField(
+        label=gettext_lazy("Only for accounts"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=gettext_lazy("Account numbers. Who has one of these, or lies in one of the above, sees the banner."),
+    )
     hold_late_fees = forms.BooleanField(
         label=gettext_lazy("Hold late fees while this lasts"),
         required=False,
@@ -75,6 +95,7 @@ class BannerForm(forms.Form):
             link_text=words_of(typed, "link_text"),
             link_from=typed["link_from"],
             hold_late_fees=typed["hold_late_fees"],
+            audience=audience_of(typed["cycles"], typed["routes"], typed["accounts"]),
         )
 
 
@@ -86,6 +107,7 @@ def _initial(row: Banner | None) -> dict[str, Any]:
         **split_words(row.title, "title"),
         **split_words(row.text, "text"),
         **split_words(row.link_text, "link_text"),
+        **audience_text(row.audience),
         "hold_late_fees": row.grace_id is not None,
     }
 
@@ -110,11 +132,12 @@ def banners(request: HttpRequest) -> HttpResponse:
 def _listing(title: str, rows: Iterable[Banner], moment: datetime, empty: str) -> Listing:
     return Listing(
         title,
-        (_("Title"), _("About"), _("Shown from"), _("Shown until"), _("Late fees"), _("Made by")),
+        (_("Title"), _("About"), _("For"), _("Shown from"), _("Shown until"), _("Late fees"), _("Made by")),
         tuple(
             (
                 Cell(row.shown_title, href=_address(row, moment)),
                 Cell(row.get_kind_display(), "bad" if row.kind == Banner.Kind.OUTAGE else "warn"),
+                Cell(_whom(row)),
                 when(row.starts_at),
                 when(row.ends_at) if row.ends_at else Cell(_("until it is ended")),
                 Cell(_("held") if row.grace_id else ""),
@@ -123,6 +146,22 @@ def _listing(title: str, rows: Iterable[Banner], moment: datetime, empty: str) -
             for row in rows
         ),
         empty,
+    )
+
+
+def _whom(row: Banner) -> str:
+    """Say for whom a banner is, in few words."""
+    if not row.audience:
+        return _("everybody")
+    said = {
+        "cycles": _("cycles %(names)s"),
+        "routes": _("routes %(names)s"),
+        "accounts": _("%(count)d accounts"),
+    }
+    return "; ".join(
+        text % {"names": ", ".join(row.audience[name]), "count": len(row.audience[name])}
+        for name, text in said.items()
+        if name in row.audience
     )
 
 

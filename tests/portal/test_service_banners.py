@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ import pytest
 from django.test import Client
 
 from portal.billing.fees import charge_late_fees
-from portal.billing.models import OutageGrace
+from portal.billing.models import BillingAccount, Cycle, OutageGrace
 from portal.core.errors import Refused
-from portal.core.models import AuditEntry, UtilitySettings
+from portal.core.models import AuditEntry, User, UtilitySettings
+from portal.customers.models import Account
+from portal.service.audience import audience_of, audience_text, within
 from portal.service.models import Banner
 from portal.service.services import BannerWords, banners, change_banner, end_banner, make_banner
 from rates.policies import LateFee, Policies
@@ -168,3 +171,54 @@ def test_staff_make_change_and_end_banners_in_the_utilitys_time(settings: Settin
     assert desk.post(f"/staff/banners/{row.public_id}/end/").status_code == 303
     assert "Work at our bank" not in shown()
     assert "Work at our bank" in desk.get("/staff/banners/").content.decode()
+
+
+def seen_by(user: User | None) -> str:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client.get("/help/").content.decode()
+
+
+def test_a_banner_for_a_part_of_the_town_is_seen_by_those_who_live_there_and_by_staff() -> None:
+    here, there, listed, staff = (person(f"{name}@example.org") for name in ("here", "there", "listed", "staff"))
+    make_account(user=here, route="R1"), make_account(user=there, route="R2")
+    account = make_account(user=listed, route="R2")
+    User.objects.filter(pk=staff.pk).update(is_staff=True)
+    row = make_banner(replace(words(), audience=audience_of(routes=" R1 ,", accounts=f"00{account.number}\n")))
+    assert [name for name in (here, there, listed, staff, None) if "Payments are down" in seen_by(name)] == [
+        here,
+        listed,
+        staff,
+    ]
+    assert audience_text(row.audience) == {"cycles": "", "routes": "R1", "accounts": account.number}
+    assert AuditEntry.objects.get(action="banner.made").detail["audience"]["routes"] == ["R1"]
+    change_banner(row, words())
+    assert "Payments are down" in seen_by(None)
+
+
+def test_a_notice_for_a_cycle_is_sent_to_its_accounts_alone() -> None:
+    inside, outside = make_account(route="R1"), make_account(route="R1")
+    cycle = Cycle.objects.create(code="North", name="North")
+    BillingAccount.objects.filter(account=inside).update(cycle=cycle)
+    audience = audience_of(cycles="North")
+    assert list(Account.objects.filter(within(audience))) == [inside]
+    assert set(Account.objects.filter(within({}))) == {inside, outside}
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [({"cycles": "Z"}, "cycles"), ({"routes": "R1; Z"}, "routes"), ({"accounts": "12 34"}, "accounts")],
+)
+def test_an_audience_that_does_not_exist_is_refused_by_name(typed: dict[str, str], code: str) -> None:
+    make_account(route="R1")
+    with pytest.raises(Refused) as refused:
+        audience_of(**typed)
+    assert refused.value.code == code
+    staff = person("staff@example.org", is_staff=True)
+    client = Client()
+    client.force_login(staff)
+    form = {"kind": "notice", "title_en": "Hello", "starts_at": "2026-08-05T12:00", **typed}
+    answer = client.post("/staff/banners/new/", form)
+    assert answer.status_code == 422
+    assert f'id="id_{code}_error"' in answer.content.decode()
