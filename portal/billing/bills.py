@@ -22,6 +22,7 @@ from portal.billing.posting import legs_of
 from portal.billing.shelf import Shelf, standing_shelf
 from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.prepared import Prepared
 from portal.core.services import audit, utility_zone
 from portal.customers.models import Occupancy
 from portal.customers.services import move_out
@@ -62,12 +63,24 @@ def next_period(row: BillingAccount, on: date) -> Period:
 
 def period_start(row: BillingAccount, cycle_start: date) -> date:
     """Return the first day that is not billed yet of an account, given where its cycle's period starts."""
-    last = Bill.objects.filter(account=row.account_id).exclude(state=Bill.State.CANCELLED)
-    newest = last.order_by("-period_end").values_list("period_end", flat=True).first()
-    if newest is not None:
-        return newest
-    first = ServiceAgreement.objects.filter(account=row.account_id).order_by("start").values_list("start", flat=True)
-    return max(cycle_start, first.first() or cycle_start)
+    if newest := _LAST_END(row.account_id):
+        return newest[0]
+    return max([cycle_start, *_FIRST_DAY(row.account_id)])
+
+
+_LAST_END: Prepared[date] = Prepared(
+    lambda account: (
+        Bill.objects.filter(account=account)
+        .exclude(state=Bill.State.CANCELLED)
+        .order_by("-period_end")
+        .values_list("period_end", flat=True)[:1]
+    )
+)
+_FIRST_DAY: Prepared[date] = Prepared(
+    lambda account: (
+        ServiceAgreement.objects.filter(account=account).order_by("start").values_list("start", flat=True)[:1]
+    )
+)
 
 
 def preview(account: Account, *, period: Period | None = None) -> CalculatedBill:

@@ -21,15 +21,18 @@ from portal.billing.periods import Period, nominal_days
 from portal.billing.proration import Carried, parts_of
 from portal.billing.reading import likely_count, no_count, validated, write_estimates
 from portal.billing.winter import Winters, made, missing, standing
+from portal.core.prepared import Prepared
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
 from portal.metering.spans import metered_at
 from rates.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
+
+    from django.db.models import QuerySet
 
     from portal.billing.models import Cycle
     from portal.billing.shelf import Shelf
@@ -207,9 +210,9 @@ def terms_of(wants: Sequence[Want]) -> dict[int, list[Terms]]:
     result: dict[int, list[Terms]] = {want.account: [] for want in wants}
     if not wants:
         return result
-    rows = ServiceAgreement.objects.filter(account__in=result, start__lt=max(want.period.end for want in wants))
-    rows = rows.filter(Q(end__isnull=True) | Q(end__gt=min(want.period.start for want in wants) - _LOOK_BACK))
-    for row in rows.order_by("service_point", "start"):
+    end, since = max(want.period.end for want in wants), min(want.period.start for want in wants) - _LOOK_BACK
+    rows = _AGREEMENTS((*result,), end, since) if len(result) == 1 else _agreements((*result,), end, since)
+    for row in rows:
         result[row.account_id].append(
             Terms(
                 row.pk,
@@ -222,6 +225,14 @@ def terms_of(wants: Sequence[Want]) -> dict[int, list[Terms]]:
             )
         )
     return result
+
+
+def _agreements(accounts: Sequence[int], end: date, since: date) -> QuerySet[ServiceAgreement]:
+    rows = ServiceAgreement.objects.filter(account__in=accounts, start__lt=end)
+    return rows.filter(Q(end__isnull=True) | Q(end__gt=since)).order_by("service_point", "start")
+
+
+_AGREEMENTS: Prepared[ServiceAgreement] = Prepared(_agreements)
 
 
 def _bills_before(wants: Sequence[Want], without: Collection[int]) -> dict[int, list[_Before]]:
@@ -263,15 +274,13 @@ def known_before(plans: Sequence[Plan], without: Collection[int]) -> dict[tuple[
     wanted = {(point, days[0]) for plan in plans for point, days in plan.days.items()}
     if not wanted:
         return {}
-    rows = (
-        BillSegment.objects.filter(
-            agreement__service_point__in={point for point, _ in wanted}, end__in={day for _, day in wanted}
-        )
-        .exclude(bill__state=Bill.State.CANCELLED)
-        .exclude(bill__in=without)
-        .values_list("pk", "agreement__service_point", "end", "remainder")
+    points, days = tuple({point for point, _ in wanted}), tuple({day for _, day in wanted})
+    rows: Iterable[tuple[int, int, date, str]] = (
+        _segments(points, days).exclude(bill__in=without) if without or len(plans) > 1 else _SEGMENTS(points, days)
     )
     found = {pk: (point, end, remainder) for pk, point, end, remainder in rows if (point, end) in wanted}
+    if not found:
+        return {}
     dials: dict[int, dict[int, KnownDial]] = defaultdict(dict)
     columns = ("segment", "register", "last_shown", "last_quality", "last_interpolated", "last_us")
     for segment, register, shown, quality, interpolated, us in BilledDial.objects.filter(segment__in=found).values_list(
@@ -279,6 +288,15 @@ def known_before(plans: Sequence[Plan], without: Collection[int]) -> dict[tuple[
     ):
         dials[segment][register] = KnownDial(shown, ReadQuality(quality), interpolated, tuple(us))
     return {(point, end): Known(Fraction(rest), dials[pk]) for pk, (point, end, rest) in found.items()}
+
+
+def _segments(points: Sequence[int], days: Sequence[date]) -> QuerySet[BillSegment, tuple[int, int, date, str]]:
+    rows = BillSegment.objects.filter(agreement__service_point__in=points, end__in=days)
+    rows = rows.exclude(bill__state=Bill.State.CANCELLED)
+    return rows.values_list("pk", "agreement__service_point", "end", "remainder")
+
+
+_SEGMENTS: Prepared[tuple[int, int, date, str]] = Prepared(_segments)
 
 
 def _waiting(wants: Sequence[Want], without: Collection[int]) -> dict[int, list[Waiting]]:

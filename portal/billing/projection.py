@@ -21,6 +21,7 @@ from portal.billing.periods import Period, nominal_days, period_with
 from portal.billing.proration import Carried
 from portal.billing.shelf import Shelf, standing_shelf
 from portal.core.services import utility_zone
+from portal.metering.calendar import midnight
 from portal.metering.spans import BoundaryCount, MeteredPart, metered_at
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ def so_far_and_projected(account: Account, now: datetime) -> tuple[CostSoFar | N
     """Return both, from one look."""
     running = _gathered(account, now)
     return (None, None) if running is None else (_priced(running, expect=False), _priced(running, expect=True))
+
+
+def counted_from(account: Account, now: datetime) -> list[datetime]:
+    """Return the moments before now at which both prices look at the meters, as far as the cycle tells them."""
+    row: BillingAccount | None = getattr(account, "billing", None)
+    if row is None:
+        return []
+    zone = utility_zone()
+    return [now - RECENT, midnight(period_with(row.cycle, now.astimezone(zone).date()).start, zone)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from portal.billing.models import RateBook
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from rates.errors import InputError
 from rates.loading import load_book
 
 if TYPE_CHECKING:
     from rates.book import Book
+
+_CHANGES_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Shelf:
             days = {day for book in self.books for day in (book.start, book.end) if day is not None}
             for book in self.books:
                 days.update(day for day in book.book.changes(after, before) if book.holds_on(day))
+            if len(self._changes) > _CHANGES_MOST:
+                self._changes.clear()
             found = tuple(sorted(day for day in days if after < day < before and self._differs(day)))
             self._changes[after, before] = found
         return self._changes[after, before]
@@ -69,9 +74,21 @@ def standing_shelf() -> Shelf:
 
 
 def _standing_shelf() -> Shelf:
-    rows = RateBook.objects.filter(approved_at__isnull=False, withdrawn_at__isnull=True)
-    columns = ("pk", "digest", "effective_from", "effective_to")
-    found = rows.order_by("effective_from", "approved_at", "pk").values_list(*columns)
+    return _shelf_of(tuple(_STANDING()))
+
+
+_STANDING: Prepared[tuple[int, str, date, date | None]] = Prepared(
+    lambda: (
+        RateBook.objects.filter(approved_at__isnull=False, withdrawn_at__isnull=True)
+        .order_by("effective_from", "approved_at", "pk")
+        .values_list("pk", "digest", "effective_from", "effective_to")
+    )
+)
+
+
+@functools.lru_cache(maxsize=4)
+def _shelf_of(found: tuple[tuple[int, str, date, date | None], ...]) -> Shelf:
+    """Return the shelf of these rows; it keeps on which days prices change, which is the same for every account."""
     return Shelf(tuple(ShelfBook(pk, _loaded(pk, digest), start, end) for pk, digest, start, end in found))
 
 

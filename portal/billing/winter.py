@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Sum
 
 from portal.billing.calculation import NewWinter
 from portal.billing.models import Bill, BillSegment, WinterAverageOf
+from portal.core.prepared import Prepared
 from rates.errors import InputError
 from rates.winter import MonthUse, WinterRule, average_start, winter_average
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import date
+
+    from django.db.models import QuerySet
 
     from portal.billing.calculation import Terms
     from portal.billing.periods import Period
@@ -34,10 +37,18 @@ _YEAR = timedelta(days=366)
 def standing(accounts: Collection[int]) -> Winters:
     """Return the winter averages of accounts (row ids)."""
     found: dict[Key, list[tuple[date, Fraction]]] = defaultdict(list)
-    rows = WinterAverageOf.objects.filter(account__in=accounts).order_by("start")
-    for account, point, start, units in rows.values_list("account", "service_point", "start", "units"):
+    one = len(accounts) == 1
+    for account, point, start, units in _STANDING(tuple(accounts)) if one else _standing(accounts):
         found[account, point].append((start, Fraction(units)))
     return {key: tuple(values) for key, values in found.items()}
+
+
+def _standing(accounts: Collection[int]) -> QuerySet[WinterAverageOf, tuple[int, int, date, str]]:
+    rows = WinterAverageOf.objects.filter(account__in=accounts).order_by("start")
+    return rows.values_list("account", "service_point", "start", "units")
+
+
+_STANDING: Prepared[tuple[int, int, date, str]] = Prepared(_standing)
 
 
 def missing(
@@ -66,19 +77,8 @@ def made(keys: Mapping[Key, tuple[date, WinterRule]]) -> dict[Key, NewWinter]:
     if not keys:
         return {}
     starts = [start for start, _ in keys.values()]
-    rows = (
-        BillSegment.objects.filter(
-            bill__account__in={account for account, _ in keys},
-            bill__period_end__gt=min(starts) - _YEAR,
-            bill__period_end__lte=max(starts) + _YEAR,
-        )
-        .exclude(bill__state=Bill.State.CANCELLED)
-        .values_list(
-            "bill__account", "agreement__service_point", "bill__public_id", "bill__period_start", "bill__period_end"
-        )
-        .annotate(total=Sum("units"))
-        .order_by("bill__period_end")
-    )
+    accounts, since, until = tuple({account for account, _ in keys}), min(starts) - _YEAR, max(starts) + _YEAR
+    rows = _BILLED(accounts, since, until) if len(accounts) == 1 else _billed(accounts, since, until)
     uses: dict[Key, list[tuple[MonthUse, str]]] = defaultdict(list)
     for account, point, bill, first, end, units in rows:
         start, _ = keys.get((account, point), (None, None))
@@ -96,3 +96,19 @@ def made(keys: Mapping[Key, tuple[date, WinterRule]]) -> dict[Key, NewWinter]:
             )
             result[key] = NewWinter(key[1], start, average.units, basis)
     return result
+
+
+def _billed(accounts: Collection[int], after: date, until: date) -> QuerySet[BillSegment, Any]:
+    """Return (account, service point, bill, its first day, its end, units) of what was billed between two days."""
+    return (
+        BillSegment.objects.filter(bill__account__in=accounts, bill__period_end__gt=after, bill__period_end__lte=until)
+        .exclude(bill__state=Bill.State.CANCELLED)
+        .values_list(
+            "bill__account", "agreement__service_point", "bill__public_id", "bill__period_start", "bill__period_end"
+        )
+        .annotate(total=Sum("units"))
+        .order_by("bill__period_end")
+    )
+
+
+_BILLED: Prepared[Any] = Prepared(_billed)

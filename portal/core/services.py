@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from portal.core.models import AuditEntry, User, UtilitySettings
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.core.statements import run_together
 
@@ -23,7 +24,10 @@ CHANGES_CHANNEL = "headwater_changes"
 
 def utility_settings() -> UtilitySettings:
     """Return the utility's one row; its defaults when nothing was saved yet."""
-    return remembered("utility", lambda: UtilitySettings.objects.filter(pk=1).first() or UtilitySettings(pk=1))
+    return remembered("utility", lambda: next(iter(_UTILITY()), None) or UtilitySettings(pk=1))
+
+
+_UTILITY: Prepared[UtilitySettings] = Prepared(lambda: UtilitySettings.objects.filter(pk=1))
 
 
 def utility_zone() -> ZoneInfo:

@@ -10,10 +10,11 @@ from django.db import transaction
 from django.db.models import Q
 
 from portal.core.errors import Refused
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.core.services import audit
 from portal.customers.models import Account, AccountAccess, Occupancy, Premise, ServicePoint
-from portal.customers.permissions import Permission, allowed, viewer
+from portal.customers.permissions import Permission, allowed, allowed_to, viewer
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -62,10 +63,11 @@ def visible_spans(who: User | Viewer, service_point: ServicePoint) -> list[Span]
 
 def visible_places(who: User | Viewer) -> dict[int, list[Span]]:
     """Return the same for every service point at once, by its row id: one query, however many there are."""
-    rows = Occupancy.objects.filter(allowed(who, Permission.USAGE, to="account__")).order_by("start")
     found: dict[int, list[Span]] = {}
-    for place, start, end in rows.values_list("service_point", "start", "end").distinct():
-        found.setdefault(place, []).append(Span(start, end))
+    for row in _lived(who):
+        span = Span(row.start, row.end)
+        if span not in (spans := found.setdefault(row.service_point_id, [])):
+            spans.append(span)
     return found
 
 
@@ -80,8 +82,32 @@ def visible_service_points(who: User | Viewer) -> QuerySet[ServicePoint]:
 
 
 def points_seen_by(who: User | Viewer) -> list[ServicePoint]:
-    """Return the same as a list, asked once for a page."""
-    return remembered(("points", viewer(who)), lambda: list(visible_service_points(who)))
+    """Return the same as a list, asked once for a page together with `visible_places`."""
+    points = {row.service_point_id: row.service_point for row in _lived(who)}
+    return sorted(points.values(), key=lambda point: (point.premise.address, point.label))
+
+
+def _lived(who: User | Viewer) -> list[Occupancy]:
+    """Return the occupancies that somebody may see, with their places, in the order of their starts."""
+    seen = viewer(who)
+    if seen.account is not None:
+        account = seen.account.pk
+        return remembered(("lived", seen), lambda: _OF_ACCOUNT(account))
+    return remembered(("lived", seen), lambda: _OF_PERSON(seen.user.pk))
+
+
+_OF_PERSON: Prepared[Occupancy] = Prepared(
+    lambda user: (
+        Occupancy.objects.filter(allowed_to(user, Permission.USAGE, to="account__"))
+        .select_related("service_point__premise")
+        .order_by("start", "pk")
+    )
+)
+_OF_ACCOUNT: Prepared[Occupancy] = Prepared(
+    lambda account: (
+        Occupancy.objects.filter(account=account).select_related("service_point__premise").order_by("start", "pk")
+    )
+)
 
 
 @transaction.atomic

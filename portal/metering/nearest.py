@@ -15,16 +15,50 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 
 from domain.reading import ReadQuality
-from portal.metering.packed import DAY_US, KeptRead, unpack_day
+from portal.metering.packed import DAY_US, KeptRead, unpack_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from datetime import date
 
 _BEFORE, _AFTER = -1, 1
 _MISSING = int(ReadQuality.MISSING)
-ReadsOfDays = dict[tuple[int, int], list[KeptRead]]
-"""By register and storage day: the reads that count, in time order."""
+_PROBES_FEW = 16
+"""So many are a page's: for them a day or two more at once cost less than to ask again. A job has thousands."""
+_DAYS_ALONG = 2
+
+
+class SeenDay(NamedTuple):
+    """The reads of one register on one storage day that count, in time order.
+
+    read  gives the one at a place; the moments and counts of all are at hand.
+    """
+
+    moments: Sequence[int]
+    counts: Sequence[int]
+    read: Callable[[int], KeptRead]
+
+    @classmethod
+    def of(cls, reads: list[KeptRead]) -> SeenDay:
+        """Return a day of these reads."""
+        return cls([read.read_us for read in reads], [read.raw_count for read in reads], reads.__getitem__)
+
+    @classmethod
+    def unpacked(cls, day: int, packed: bytes, left_out: Container[int]) -> SeenDay:
+        """Return a day as it is packed, without the moments that are left out."""
+        columns = unpack_columns(day, packed)
+        if not left_out and all(mark[0] != _MISSING for mark in columns.marks):
+            return cls(columns.moments, columns.counts, columns.read)
+        return cls.of(_counting(columns.reads(), left_out))
+
+
+def _counting(reads: Iterable[KeptRead], left_out: Container[int]) -> list[KeptRead]:
+    reads = (read for read in reads if read.quality != _MISSING)
+    return [read for read in reads if read.read_us not in left_out] if left_out else list(reads)
+
+
+ReadsOfDays = dict[tuple[int, int], SeenDay]
+"""By register and storage day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +80,12 @@ class _Search(NamedTuple):
     day: int
 
 
+_NOTHING = SeenDay.of([])
+
+
 @dataclass
 class _Days:
-    """Storage days of registers as they were loaded: their trusted reads in time order."""
+    """Storage days of registers as they were loaded."""
 
     excluded: Mapping[int, Container[int]]
     reads: ReadsOfDays = field(default_factory=dict)
@@ -56,22 +93,21 @@ class _Days:
     def load(self, wanted: Iterable[tuple[int, int]]) -> None:
         pairs = sorted(set(wanted) - self.reads.keys())
         recent: dict[tuple[int, int], set[KeptRead]] = defaultdict(set)
-        found: dict[tuple[int, int], list[KeptRead]] = {}
+        found: dict[tuple[int, int], bytes] = {}
         if pairs:
             # Recent reads first: a fold that commits in between shows a read twice, it never hides one.
             for register, *read in _joined(_RECENT_OF, pairs):
                 recent[register, read[0] // DAY_US].add(KeptRead(*read))
-            found = {
-                (register, day): unpack_day(day, bytes(packed)) for register, day, packed in _joined(_DAYS_OF, pairs)
-            }
+            found = {(register, day): bytes(packed) for register, day, packed in _joined(_DAYS_OF, pairs)}
         for key in pairs:
-            reads = found.get(key, [])
+            left_out = self.excluded.get(key[0], ())
             if key in recent:
-                reads = sorted(recent[key].union(reads))
-            reads = [read for read in reads if read.quality != _MISSING]
-            if left_out := self.excluded.get(key[0], ()):
-                reads = [read for read in reads if read.read_us not in left_out]
-            self.reads[key] = reads
+                folded = unpack_columns(key[1], found[key]).reads() if key in found else []
+                self.reads[key] = SeenDay.of(_counting(sorted(recent[key].union(folded)), left_out))
+            elif key in found:
+                self.reads[key] = SeenDay.unpacked(key[1], found[key], left_out)
+            else:
+                self.reads[key] = _NOTHING
 
 
 @dataclass(frozen=True)
@@ -93,11 +129,10 @@ class Beside:
         """Return the raw counts of a register in [start_us, end_us]; None where a day in it was not looked at."""
         counts: list[int] = []
         for day in range(start_us // DAY_US, end_us // DAY_US + 1):
-            reads = self.days.reads.get((register, day))
-            if reads is None:
+            seen = self.days.reads.get((register, day))
+            if seen is None:
                 return None
-            low = bisect_left(reads, start_us, key=_moment)
-            counts += [read.raw_count for read in reads[low : bisect_right(reads, end_us, key=_moment)]]
+            counts += seen.counts[bisect_left(seen.moments, start_us) : bisect_right(seen.moments, end_us)]
         return counts
 
 
@@ -116,46 +151,77 @@ def look_beside(
     *,
     excluded: Mapping[int, Container[int]] | None = None,
     known: ReadsOfDays | None = None,
+    also_us: Sequence[int] = (),
 ) -> Beside:
     """Return what `nearest_reads` does, with the days that were looked at.
 
-    known  days that were looked at before, with the same reads left out: those of this look are added.
+    known    days that were looked at before, with the same reads left out: those of this look are added.
+    also_us  moments whose days are taken along, because somebody will ask for them next.
 
     Of a moment's sides, one is the newest read at or before it and the other the oldest after it. Of several reads at
     one moment the last one counts.
     """
     days, found = _Days(excluded or {}, {} if known is None else known), [set[KeptRead]() for _ in probes]
-    searches = [
-        _Search(index, moment, side, (moment + (side == _AFTER)) // DAY_US)
-        for index, probe in enumerate(probes)
-        for moment in probe.moments
-        for side in (_BEFORE, _AFTER)
-    ]
+    searches = [search for index, probe in enumerate(probes) for search in _searches(index, probe)]
+    along = {(probe.register, moment // DAY_US) for probe in probes for moment in also_us}
     while searches:
-        days.load((probes[search.probe].register, search.day) for search in searches)
+        wanted = {(probes[search.probe].register, search.day) for search in searches}
+        if len(probes) <= _PROBES_FEW:
+            wanted |= _days_along(searches, probes)
+        days.load(wanted | along)
         further = []
         for search in searches:
-            read = _beside(days.reads[probes[search.probe].register, search.day], search, probes[search.probe])
-            if read is None:
-                further.append(search)
-            else:
+            read, last = _walked(days.reads, search, probes[search.probe])
+            if read is not None:
                 found[search.probe].add(read)
+            elif last is not None:
+                further.append(last)
         searches = list(_moved(further, probes))
     return Beside([sorted(reads) for reads in found], days)
 
 
-def _beside(reads: list[KeptRead], search: _Search, probe: Probe) -> KeptRead | None:
+def _searches(index: int, probe: Probe) -> Iterable[_Search]:
+    """Yield both searches of each moment, from the first day on which they may find anything."""
+    low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
+    for moment in probe.moments:
+        if moment // DAY_US >= low:
+            yield _Search(index, moment, _BEFORE, min(moment // DAY_US, high))
+        if (moment + 1) // DAY_US <= high:
+            yield _Search(index, moment, _AFTER, max((moment + 1) // DAY_US, low))
+
+
+def _days_along(searches: Iterable[_Search], probes: Sequence[Probe]) -> set[tuple[int, int]]:
+    """Return the days on which searches are likely to go on: those about now, of which not all is read yet."""
+    found = set[tuple[int, int]]()
+    for search in searches:
+        probe = probes[search.probe]
+        low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
+        if search.day >= high - _DAYS_ALONG:
+            days = range(search.day, high + 1) if search.side == _AFTER else range(high - _DAYS_ALONG, search.day + 1)
+            found.update((probe.register, day) for day in days if day >= low)
+    return found
+
+
+def _walked(days: ReadsOfDays, search: _Search, probe: Probe) -> tuple[KeptRead | None, _Search | None]:
+    """Return what a search finds on its day and the days behind it that were loaded; else where it is to go on."""
+    low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
+    while (seen := days.get((probe.register, search.day))) is not None:
+        if (read := _beside(seen, search, probe)) is not None:
+            return read, None
+        last, search = search, search._replace(day=search.day + search.side)
+        if not low <= search.day <= high:
+            return None, None
+    return None, last
+
+
+def _beside(seen: SeenDay, search: _Search, probe: Probe) -> KeptRead | None:
     if search.side == _BEFORE:
-        place = bisect_right(reads, min(search.moment, probe.high_us), key=_moment) - 1
+        place = bisect_right(seen.moments, min(search.moment, probe.high_us)) - 1
     else:
-        place = bisect_left(reads, max(search.moment + 1, probe.low_us), key=_moment)
-    if not 0 <= place < len(reads) or not probe.low_us <= reads[place].read_us <= probe.high_us:
+        place = bisect_left(seen.moments, max(search.moment + 1, probe.low_us))
+    if not 0 <= place < len(seen.moments) or not probe.low_us <= seen.moments[place] <= probe.high_us:
         return None
-    return reads[place]
-
-
-def _moment(read: KeptRead) -> int:
-    return read.read_us
+    return seen.read(place)
 
 
 def _moved(searches: Sequence[_Search], probes: Sequence[Probe]) -> Iterable[_Search]:

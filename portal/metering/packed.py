@@ -63,8 +63,41 @@ def pack_day(day: int, reads: Iterable[KeptRead]) -> bytes:
     return bytes((_VERSION, _PLAIN)) + plain
 
 
+class Columns(NamedTuple):
+    """The reads of a packed day as columns, in time order: who needs two of a hundred reads makes those alone.
+
+    appends  the column as it is packed. marks: (quality, reason, flags).
+    """
+
+    moments: list[int]
+    counts: list[int]
+    epochs: list[tuple[int, ...]]
+    appends: list[int]
+    marks: list[tuple[int, ...]]
+
+    def read(self, place: int) -> KeptRead:
+        """Return one of the reads."""
+        append_seq = _summed_twice(self.appends[: place + 1])[place]
+        return _read((self.moments[place], *self.epochs[place], append_seq, self.counts[place], *self.marks[place]))
+
+    def reads(self) -> list[KeptRead]:
+        """Return all of them."""
+        appends = _summed_twice(self.appends)
+        return [
+            _read((at, *epoch, append_seq, count, *mark))
+            for at, epoch, append_seq, count, mark in zip(
+                self.moments, self.epochs, appends, self.counts, self.marks, strict=True
+            )
+        ]
+
+
 def unpack_day(day: int, packed: bytes) -> list[KeptRead]:
     """Return the reads of a packed day, in time order; raises PackedReadsDamaged."""
+    return unpack_columns(day, packed).reads()
+
+
+def unpack_columns(day: int, packed: bytes) -> Columns:
+    """Return the same as columns; raises PackedReadsDamaged."""
     try:
         return _unpack(day, packed)
     except (StopIteration, RuntimeError, IndexError, ValueError, zlib.error) as error:
@@ -74,25 +107,22 @@ def unpack_day(day: int, packed: bytes) -> list[KeptRead]:
         ) from error
 
 
-def _unpack(day: int, packed: bytes) -> list[KeptRead]:
+def _unpack(day: int, packed: bytes) -> Columns:
     version, squeezed = packed[0], packed[1] == _DEFLATE
     if version not in (_VERSION, _VERSION_BEFORE):
         raise ValueError(f"version {version}")
     plain = zlib.decompress(packed[2:], -15 if version == _VERSION else 15) if squeezed else packed[2:]
     numbers = _varints(plain)
     n = next(numbers)
-    times = _from_period(numbers, n) if version == _VERSION else _summed_twice(_taken(numbers, n))
+    base = day * DAY_US
+    times = _from_period(numbers, n, base) if version == _VERSION else _summed_twice(_taken(numbers, n), base)
     counts = _summed(_taken(numbers, n))
     epochs = _expanded(numbers, n, width=1)
-    appends = _summed_twice(_taken(numbers, n))
+    appends = _taken(numbers, n)
     marks = _expanded(numbers, n, width=3)
     if next(numbers, None) is not None:
         raise ValueError("bytes behind the last column")
-    base = day * DAY_US
-    return [
-        _read((base + at, *epoch, append_seq, count, *mark))
-        for at, epoch, append_seq, count, mark in zip(times, epochs, appends, counts, marks, strict=True)
-    ]
+    return Columns(times, counts, epochs, appends, marks)
 
 
 _read = partial(tuple.__new__, KeptRead)  # a page unpacks thousands: by position, without a call of Python's own
@@ -152,8 +182,8 @@ def _twice_differenced(values: Sequence[int]) -> list[int]:
     return [*map(_zigzag, first[:1]), *_differenced(first[1:])]
 
 
-def _summed_twice(numbers: Sequence[int]) -> list[int]:
-    return list(accumulate([*map(_unzigzag, numbers[:1]), *_summed(numbers[1:])]))
+def _summed_twice(numbers: Sequence[int], base: int = 0) -> list[int]:
+    return list(accumulate([*(base + _unzigzag(n) for n in numbers[:1]), *_summed(numbers[1:])]))
 
 
 def _periodic(values: Sequence[int]) -> list[int]:
@@ -167,12 +197,12 @@ def _periodic(values: Sequence[int]) -> list[int]:
     return [values[0], step, period, *(_zigzag(difference - period) for difference in steps)]
 
 
-def _from_period(numbers: Iterator[int], n: int) -> list[int]:
+def _from_period(numbers: Iterator[int], n: int, base: int) -> list[int]:
     if not n:
         return []
     first, step, period = _taken(numbers, 3)
     steps = [step * (period + (n >> 1 if not n & 1 else -((n + 1) >> 1))) for n in _taken(numbers, n - 1)]
-    return list(accumulate(steps, initial=first))
+    return list(accumulate(steps, initial=base + first))
 
 
 def _runs(rows: Sequence[tuple[int, ...]]) -> list[int]:

@@ -15,17 +15,22 @@ from django.db.models import Q
 
 from domain.reading import ReadQuality
 from domain.usage import CountPoint
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.metering.models import Installation, MeterRegister, OfficeRead, ReadVerdict, RegisterState
 from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from portal.metering.packed import KeptRead
 
 _EVER_US, _NEVER_US = -(2**63), 2**63 - 1
 _AT_ONCE = 10_000
+_FEW = 16  # registers of a home; more are a job's
 
 
 class ExtraPoint(NamedTuple):
@@ -92,17 +97,26 @@ def excluded(
 def _excluded(register_ids: Iterable[int], start_us: int, end_us: int) -> defaultdict[int, Judged]:
     found: dict[int, list[_Segment]] = defaultdict(list)
     for ids in _chunks(register_ids):
-        rows = ReadVerdict.objects.filter(
-            Q(until_us__isnull=True) | Q(until_us__gte=start_us),
-            register__in=ids,
-            read_us__lte=end_us,
-            superseded_by__isnull=True,
-        ).exclude(verdict=ReadVerdict.Verdict.WITHDRAWN)
-        for register, first, last, verdict in rows.order_by("pk").values_list(
-            "register_id", "read_us", "until_us", "verdict"
-        ):
+        few = len(ids) <= _FEW
+        rows = _VERDICTS(tuple(ids), start_us, end_us) if few else _verdicts(ids, start_us, end_us)
+        for register, first, last, verdict in rows:
             found[register].append(_Segment(first, _NEVER_US if last is None else last, verdict))
     return defaultdict(Judged, {register: Judged(_disjoint(spans)) for register, spans in found.items()})
+
+
+def _verdicts(
+    register_ids: Sequence[int], start_us: int, end_us: int
+) -> QuerySet[ReadVerdict, tuple[int, int, int | None, str]]:
+    rows = ReadVerdict.objects.filter(
+        Q(until_us__isnull=True) | Q(until_us__gte=start_us),
+        register__in=register_ids,
+        read_us__lte=end_us,
+        superseded_by__isnull=True,
+    ).exclude(verdict=ReadVerdict.Verdict.WITHDRAWN)
+    return rows.order_by("pk").values_list("register_id", "read_us", "until_us", "verdict")
+
+
+_VERDICTS: Prepared[tuple[int, int, int | None, str]] = Prepared(_verdicts)
 
 
 def _disjoint(spans: Sequence[_Segment]) -> tuple[_Segment, ...]:
@@ -137,19 +151,30 @@ def extra_points(
 def _extra_points(register_ids: Iterable[int], start_us: int, end_us: int) -> defaultdict[int, list[ExtraPoint]]:
     found: defaultdict[int, list[ExtraPoint]] = defaultdict(list)
     for ids in _chunks(register_ids):
-        rows = OfficeRead.objects.filter(register__in=ids, superseded_by__isnull=True, withdrawn=False)
-        if start_us > _EVER_US:
-            rows = rows.filter(read_at__gte=from_us(start_us))
+        if len(ids) <= _FEW and start_us <= _EVER_US:
+            rows: Iterable[tuple[int, int, datetime, int, int]] = _OFFICE_READS(tuple(ids))
+        else:
+            rows = _office_reads(ids, None if start_us <= _EVER_US else from_us(start_us))
         here: dict[int, list[ExtraPoint]] = defaultdict(list)
-        for pk, register, read_at, count, quality in rows.order_by("read_at", "pk").values_list(
-            "pk", "register_id", "read_at", "raw_count", "quality"
-        ):
+        for pk, register, read_at, count, quality in rows:
             here[register].append(ExtraPoint(to_us(read_at), count, ReadQuality(quality), pk))
         overtaken = _overtaken(here)
         for register, points in here.items():
             if inside := [p for p in points if p.read_us <= end_us and p.office_read not in overtaken]:
                 found[register] = inside
     return found
+
+
+def _office_reads(
+    register_ids: Sequence[int], since: datetime | None = None
+) -> QuerySet[OfficeRead, tuple[int, int, datetime, int, int]]:
+    rows = OfficeRead.objects.filter(register__in=register_ids, superseded_by__isnull=True, withdrawn=False)
+    if since is not None:
+        rows = rows.filter(read_at__gte=since)
+    return rows.order_by("read_at", "pk").values_list("pk", "register_id", "read_at", "raw_count", "quality")
+
+
+_OFFICE_READS: Prepared[tuple[int, int, datetime, int, int]] = Prepared(_office_reads)
 
 
 def _overtaken(points: dict[int, list[ExtraPoint]]) -> set[int]:

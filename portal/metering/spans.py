@@ -17,6 +17,7 @@ from domain.reading import ReadQuality
 from domain.units import rollover_difference
 from domain.usage import CountPoint, count_at
 from portal.core.clock import now
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
-    from portal.metering.packed import KeptRead
+    from django.db.models import QuerySet
+
+    from portal.metering.nearest import SeenDay
 
 CLOCK_AHEAD = timedelta(days=1)
 _DAY, _LONG = timedelta(days=1), timedelta(days=2)
@@ -37,6 +40,7 @@ _DAYS_WITHOUT_ROLL_UP = 2  # the days that are not folded yet when a bill is mad
 _DAYS_FEW = 7  # to follow the reads of so few is no work, and what is not rolled up would weigh much
 _DAYS_OF_DOUBT = 12  # parts of days at both ends and days without roll-up, each of up to three times the usual use
 _NO_SLACK = timedelta(0)
+_METERS_FEW = 16  # of a home; more are a job's
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,16 @@ class Hung(NamedTuple):
 
 def hung_at(service_point_id: int) -> list[Installation]:
     """Return every installation of one service point with its meter, in the order of time; asked once for a page."""
-    rows = Installation.objects.filter(service_point=service_point_id).select_related("meter", "service_point")
-    return remembered(("hung", service_point_id), lambda: list(rows.order_by("start", "pk")))
+    return remembered(("hung", service_point_id), lambda: _HUNG(service_point_id))
+
+
+_HUNG: Prepared[Installation] = Prepared(
+    lambda point: (
+        Installation.objects.filter(service_point=point)
+        .select_related("meter", "service_point")
+        .order_by("start", "pk")
+    )
+)
 
 
 def _installations(edges: Mapping[int, Sequence[datetime]]) -> Iterable[Installation]:
@@ -145,10 +157,18 @@ def counters_of(meters: Iterable[int]) -> dict[int, list[list[MeterRegister]]]:
 
 def _counters_of(meters: Collection[int]) -> dict[int, list[list[MeterRegister]]]:
     found: dict[int, dict[tuple[str, str, int], list[MeterRegister]]] = defaultdict(dict)
-    rows = MeterRegister.objects.filter(meter__in=meters, in_usage=True, claimed=True)
-    for row in rows.select_related("meter", "state").order_by("pk"):
+    few = len(meters) <= _METERS_FEW
+    for row in _REGISTERS(tuple(sorted(meters))) if few else _registers(meters):
         found[row.meter_id].setdefault((row.register_id, row.unit, row.scale), []).append(row)
     return {meter: list(counters.values()) for meter, counters in found.items()}
+
+
+def _registers(meters: Collection[int]) -> QuerySet[MeterRegister]:
+    rows = MeterRegister.objects.filter(meter__in=meters, in_usage=True, claimed=True)
+    return rows.select_related("meter", "state").order_by("pk")
+
+
+_REGISTERS: Prepared[MeterRegister] = Prepared(_registers)
 
 
 def roll_over(registers: Sequence[MeterRegister]) -> int | None:
@@ -174,8 +194,8 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
     registers = frozenset(probe.register for probe in probes)
     judged, extra = excluded(registers), extra_points(registers)
     left_out = {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
-    known = remembered(("days", registers), dict[tuple[int, int], "list[KeptRead]"])
-    beside = look_beside(probes, excluded=left_out, known=known)
+    known = remembered(("days", registers), dict[tuple[int, int], "SeenDay"])
+    beside = look_beside(probes, excluded=left_out, known=known, also_us=_later())
     for number, probe, reads in zip(owners, probes, beside.reads, strict=True):
         verdicts = judged[probe.register]
         raw[number] += [
@@ -198,6 +218,15 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
         _unrolled(points, roll_over(counter), steps)
         for points, (_, counter), steps in zip(raw, jobs, likely, strict=True)
     ]
+
+
+def will_look_at(moments: Sequence[datetime]) -> None:
+    """Say at which moments this page will want counts later: its first look takes their days along."""
+    remembered("looked at later", lambda: tuple(map(to_us, moments)))
+
+
+def _later() -> tuple[int, ...]:
+    return remembered("looked at later", tuple[int, ...])
 
 
 def written_down(row: Installation, points: Sequence[CountPoint]) -> list[CountPoint]:

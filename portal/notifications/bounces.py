@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.prepared import Prepared
 from portal.core.services import audit
 from portal.notifications.attachments import tell_lost
 from portal.notifications.models import BadAddress, Channel, Message
@@ -50,7 +51,10 @@ class Bounce:
 
 def is_bad(address: str) -> bool:
     """Tell whether messages to an address come back and its owner has not confirmed it since."""
-    return BadAddress.objects.filter(email=address.lower()).exists()
+    return bool(_BAD(address.lower()))
+
+
+_BAD: Prepared[str] = Prepared(lambda address: BadAddress.objects.filter(email=address).values_list("email", flat=True))
 
 
 def bad_addresses() -> frozenset[str]:

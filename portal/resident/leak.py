@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from domain.units import Unit, as_decimal
 from portal.alerts.texts import leak_rule
+from portal.core.prepared import Prepared
 from portal.metering.leak_evidence import began_at, whole_number
 from portal.metering.models import LeakCase
 from portal.resident.wording import UNITS, duration_text, moment_text, number
@@ -38,14 +39,7 @@ def open_leak(begun: Mapping[int, datetime], *, now: datetime, zone: ZoneInfo, u
 
     begun  by the service point's row id when the viewer's time there began: what was before is not shown.
     """
-    case = (
-        LeakCase.objects.filter(
-            installation__service_point__in=begun, installation__end__isnull=True, cleared_at__isnull=True
-        )
-        .select_related("installation")
-        .order_by("opened_at")
-        .first()
-    )
+    case = next(iter(_OLDEST(tuple(begun))), None)
     if case is None or case.installation is None:
         return None
     since = max(began_at(case), begun[case.installation.service_point_id])
@@ -64,6 +58,17 @@ def open_leak(begun: Mapping[int, datetime], *, now: datetime, zone: ZoneInfo, u
         rule=leak_rule(case.rule),
         urgent=case.rule == "burst",
     )
+
+
+_OLDEST: Prepared[LeakCase] = Prepared(
+    lambda points: (
+        LeakCase.objects.filter(
+            installation__service_point__in=points, installation__end__isnull=True, cleared_at__isnull=True
+        )
+        .select_related("installation")
+        .order_by("opened_at", "pk")[:1]
+    )
+)
 
 
 def _volume(litres: Fraction, unit: Unit) -> str:

@@ -14,6 +14,7 @@ from domain.units import Unit
 from portal.comparison.peers import similar_use
 from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.prepared import Prepared
 from portal.core.services import current_change, utility_zone
 from portal.customers.models import Occupancy
 from portal.customers.permissions import Permission, allowed, viewer
@@ -52,8 +53,11 @@ _SECOND_METERS = {"irrigation", "fire"}
 
 def preferred_unit(user: User) -> Unit:
     """Return the unit that a person wants to see."""
-    chosen = Preference.objects.filter(pk=user.pk).values_list("unit", flat=True).first()
-    return Unit(chosen) if chosen else Unit.GALLON
+    chosen = _UNIT_OF(user.pk)
+    return Unit(chosen[0]) if chosen else Unit.GALLON
+
+
+_UNIT_OF: Prepared[str] = Prepared(lambda user: Preference.objects.filter(pk=user).values_list("unit", flat=True))
 
 
 def prefer_unit(user: User, text: str) -> Unit:

@@ -19,16 +19,15 @@ from portal.core.errors import Refused
 from portal.core.remembering import remembers
 from portal.customers.services import points_seen_by
 from portal.resident.compare import Compare
-from portal.resident.costs import account_living_at, cost_card
+from portal.resident.costs import account_living_at, cost_card, look_ahead
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
 from portal.resident.wording import UNITS
 
 if TYPE_CHECKING:
     from portal.core.models import User
-    from portal.customers.models import ServicePoint
+    from portal.customers.models import Account, ServicePoint
     from portal.customers.permissions import Viewer
-    from portal.resident.costs import CostCard
 
 
 def service_point_of(who: User | Viewer, public_id: str) -> ServicePoint:
@@ -60,6 +59,9 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the usage of one service point, or of all meters of its home, in one of five views."""
     user = viewer_of(request)
     service_point = service_point_of(user, public_id)
+    account, moment = _billed(request, user, service_point), now()
+    if account is not None:
+        look_ahead(account, moment)
     try:
         page = usage_page(
             user,
@@ -76,7 +78,7 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
         "page": page,
         "units": UNITS.values(),
         "tab": "usage",
-        "cost": _cost(request, user, service_point),
+        "cost": None if account is None else cost_card(account, moment),
         "series": page.chart(),
     }
     return render(request, "resident/usage.html", context)
@@ -89,14 +91,12 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _cost(request: HttpRequest, user: Viewer, service_point: ServicePoint) -> CostCard | None:
-    """Return the running period's cost for a whole page; the parts that a script asks for again do without it."""
+def _billed(request: HttpRequest, user: Viewer, service_point: ServicePoint) -> Account | None:
+    """Return whose running cost stands on a whole page; the parts that a script asks for again do without it."""
     htmx = getattr(request, "htmx", None)
     if htmx and not htmx.history_restore_request:
         return None
-    moment = now()
-    account = account_living_at(user, service_point, moment)
-    return None if account is None else cost_card(account, moment)
+    return account_living_at(user, service_point, now())
 
 
 @require_POST

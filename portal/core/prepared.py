@@ -1,0 +1,126 @@
+"""Queries that pages ask with every request: their SQL is worked out once for a process, then only the values change.
+
+To put a queryset into SQL takes Django longer than PostgreSQL takes to answer it, and the text is the same for every
+person. What a query says still stands in one place as a queryset, and its rows come back as Django makes them.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import QuerySet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from django.db.models.sql.compiler import SQLCompiler
+
+Row = TypeVar("Row")
+Value = int | str | datetime | date
+Given = Value | tuple[int, ...] | tuple[date, ...]
+_MARK_INT, _MARK_MOMENT = 1_900_000_001, datetime(1907, 3, 1, 5, 7, 9, tzinfo=UTC)
+_OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count", "has_extra_select")
+_SHAPES_MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A queryset as SQL. places: for each parameter which of the values it is, None for what is always the same."""
+
+    queryset: QuerySet[Any]
+    compiler: SQLCompiler
+    sql: str
+    params: tuple[Any, ...]
+    places: tuple[int | None, ...]
+
+
+class Prepared(Generic[Row]):
+    """A queryset that is asked again and again: `Prepared(lambda account: Bill.objects.filter(account=account))(7)`.
+
+    build  makes the queryset of the values: numbers (row ids), texts, moments, days, or tuples of such for `__in`.
+           It may only hand them on to lookups that compare them as they are: what it does must not depend on them.
+    """
+
+    def __init__(self, build: Callable[..., QuerySet[Any, Row]]) -> None:
+        self._build = build
+        self._ready: dict[Hashable, _Ready] = {}
+
+    def __call__(self, *given: Given) -> list[Row]:
+        """Return the rows for these values; none at all for an empty tuple."""
+        if () in given:
+            return []
+        connection = connections[DEFAULT_DB_ALIAS]
+        shape = (
+            connection.vendor,
+            *((len(one), type(one[0])) if isinstance(one, tuple) else type(one) for one in given),
+        )
+        ready = self._ready.get(shape)
+        if ready is None:
+            ready = self._made(given, connection)
+            if len(self._ready) < _SHAPES_MOST:
+                self._ready[shape] = ready
+        flat = _flat(given)
+        params = tuple(
+            fixed if place is None else _as_parameter(flat[place], fixed, connection)
+            for fixed, place in zip(ready.params, ready.places, strict=True)
+        )
+        return _asked(ready, params, connection)
+
+    def _made(self, given: Sequence[Given], connection: Any) -> _Ready:
+        marks = _marks(given)
+        queryset = self._build(*marks)
+        compiler = queryset.query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        flat = _flat(marks)
+        where = {_as_parameter(mark, mark, connection): place for place, mark in enumerate(flat)}
+        places = tuple(where.get(param) for param in params)
+        if set(where.values()) - set(places):
+            raise TypeError("a prepared query hands a value on in another way than to compare it")
+        return _Ready(queryset, compiler, sql, tuple(params), places)
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+
+
+def _marks(given: Sequence[Given]) -> list[Any]:
+    """Return values of the same kinds, all different, by which the places of the given ones are found in the SQL."""
+    numbers = count()
+    return [
+        tuple(_mark(one, next(numbers)) for one in value) if isinstance(value, tuple) else _mark(value, next(numbers))
+        for value in given
+    ]
+
+
+def _mark(value: Value, number: int) -> Value:
+    if isinstance(value, datetime):
+        return _MARK_MOMENT + timedelta(seconds=number)
+    if isinstance(value, date):
+        return _MARK_MOMENT.date() + timedelta(days=number)
+    return _MARK_INT + number if isinstance(value, int) else f"mark {number} of a prepared query"
+
+
+def _as_parameter(value: Any, like: Any, connection: Any) -> Any:
+    """Return a value as the database is given it."""
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, date):
+        return connection.ops.adapt_datefield_value(value)
+    return type(like)(value) if isinstance(value, int) else value
+
+
+def _asked(ready: _Ready, params: tuple[Any, ...], connection: Any) -> list[Any]:
+    compiler = type(ready.compiler)(ready.queryset.query, connection, connection.alias)
+    for name in _OF_COMPILER:
+        setattr(compiler, name, getattr(ready.compiler, name))
+    compiler.__dict__["as_sql"] = lambda *_, **__: (ready.sql, params)
+    query = copy.copy(ready.queryset.query)
+    query.__dict__["get_compiler"] = lambda *_, **__: compiler
+    rows: Any = QuerySet(model=ready.queryset.model, query=query, using=connection.alias)
+    rows._iterable_class, rows._fields = ready.queryset._iterable_class, ready.queryset._fields  # type: ignore[attr-defined]
+    return list(rows)

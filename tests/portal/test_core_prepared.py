@@ -1,0 +1,68 @@
+"""Prepared queries: what the queryset itself says, asked with other values and in the same number of questions."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db.models import F, Q
+
+from portal.core.prepared import Prepared
+from portal.customers.models import Account, Occupancy
+from portal.customers.services import ensure_premise, move_in
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from pytest_django import DjangoAssertNumQueries as Counted
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 6, 1, 5, 0, 0, 123456, tzinfo=UTC)
+
+
+def _lived(accounts: tuple[int, ...], moment: datetime, label: str) -> QuerySet[Occupancy]:
+    rows = Occupancy.objects.filter(Q(end__isnull=True) | Q(end__gt=moment), account__in=accounts, start__lte=moment)
+    return rows.filter(service_point__label=label).select_related("service_point__premise").order_by("start")
+
+
+@pytest.fixture
+def homes() -> list[Account]:
+    accounts = []
+    for number in range(3):
+        account = Account.objects.create(number=f"{number:07}", name="Ana")
+        move_in(account, ensure_premise(f"{number} Elm Street"), START + timedelta(days=number))
+        accounts.append(account)
+    return accounts
+
+
+def test_it_says_what_the_queryset_says(homes: list[Account], django_assert_num_queries: Counted) -> None:
+    lived = Prepared(_lived)
+    keys = tuple(account.pk for account in homes)
+    for given in (keys, keys[:1], keys[1:2], keys[1:], ()):
+        for moment in (START - timedelta(microseconds=1), START, START + timedelta(days=1), START + timedelta(days=5)):
+            for label in ("water", "irrigation"):
+                assert lived(given, moment, label) == list(_lived(given, moment, label))
+    with django_assert_num_queries(1):
+        (found,) = lived(keys[2:], START + timedelta(days=2), "water")
+        assert (found.start, found.service_point.premise.address) == (START + timedelta(days=2), "2 Elm Street")
+    with django_assert_num_queries(0):
+        assert lived((), START, "water") == []
+
+
+def test_values_and_days_come_back_as_django_makes_them(homes: list[Account]) -> None:
+    days = Prepared(
+        lambda days, account: Occupancy.objects.filter(start__date__in=days, account=account).values_list(
+            "start", "account__number"
+        )
+    )
+    assert days((date(2026, 6, 2), date(2026, 6, 1)), homes[1].pk) == [(START + timedelta(days=1), "0000001")]
+    assert days((date(2026, 6, 2), date(2026, 6, 3)), homes[0].pk) == []
+
+
+def test_what_does_not_hand_a_value_on_as_it_is_is_refused(homes: list[Account]) -> None:
+    alike = Prepared(lambda text: Account.objects.filter(name__contains=text))
+    with pytest.raises(TypeError, match="another way"):
+        alike("An")
+    shifted = Prepared(lambda number: Account.objects.annotate(next=F("pk") + number * 2).filter(next__gt=0))
+    with pytest.raises(TypeError, match="another way"):
+        shifted(3)
