@@ -1,20 +1,24 @@
-"""What is written to account holders about sign-ins to their account."""
+"""What is written about sign-ins to an account: to its holders, to its address of record, to the office."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from portal.access.guest_letters import name_of, place_of
 from portal.core.public_id import new_public_id
-from portal.core.services import utility_settings
+from portal.core.services import audit, utility_settings
 from portal.customers.models import AccountAccess
 from portal.customers.permissions import Level
 from portal.notifications.notify import Channel, Notice, notify, person_language
+from portal.notifications.services import NewEmail, queue_email
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from portal.core.models import User
     from portal.customers.models import Account
 
@@ -42,3 +46,56 @@ def tell_of_new_sign_in(account: Account, newcomer: User) -> None:
                 link=reverse("resident:accounts"),
             )
             notify(access.user, notice, by=frozenset({Channel.EMAIL}))
+
+
+def tell_address_of_record(account: Account, newcomer: User, *, address: str, language: str) -> None:
+    """Tell the address to which the bills of an account went that a sign-in was linked to it, unless it knows.
+
+    So does a customer learn of it who has no sign-in: whoever knows a number and a date may not be the customer.
+    """
+    holders = AccountAccess.objects.filter(account=account, level=Level.HOLDER, ended_at__isnull=True)
+    known = {email.lower() for email in holders.values_list("user__email", flat=True)}  # the newcomer is among them
+    if not address or address.lower() in known:
+        return
+    utility = utility_settings()
+    with translation.override(language or utility.default_language):
+        shown = {"who": name_of(newcomer), "place": place_of(account), "phone": utility.contact_phone}
+        text = _(
+            "%(who)s has proved with the most recent bill that the water account of %(place)s is theirs, and made a "
+            "sign-in for it. The sign-in shows its water use and its bills."
+        )
+        call = _("If you do not know who this is, call us: %(phone)s.") if utility.contact_phone else ""
+        queue_email(
+            NewEmail(
+                key=f"linked:{new_public_id()}:record",
+                to=address,
+                subject=_("A sign-in was linked to your water account"),
+                text="\n\n".join(part % shown for part in (text, call, utility.name) if part) + "\n",
+                language=(translation.get_language() or "en")[:2],
+                account=account.pk,
+            )
+        )
+
+
+def tell_office_of_sweep(day: date) -> None:
+    """Tell the utility that somebody tries one account number after the other; called once a day at most."""
+    utility = utility_settings()
+    audit("registration.sweep", label="registration", detail={"day": str(day)})
+    if not utility.contact_email:
+        return
+    with translation.override(utility.default_language):
+        text = _(
+            "On %(day)s many tries to register failed: from one network, or with the date of a bill and no amount. "
+            "Somebody may be walking through account numbers. That network is refused until tomorrow; when the date "
+            "alone was tried too often, only the amount proves an account until tomorrow.\n\n"
+            "Nothing has to be done. Look at the accounts that were linked today if you see this more than once."
+        )
+        queue_email(
+            NewEmail(
+                key=f"registration-sweep:{day}",
+                to=utility.contact_email,
+                subject=_("Somebody tries many account numbers"),
+                text=text % {"day": str(day)} + "\n",
+                language=(translation.get_language() or "en")[:2],
+            )
+        )

@@ -19,7 +19,7 @@ from django.db.models import F, ProtectedError
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from portal.access.letters import tell_of_new_sign_in
+from portal.access.letters import tell_address_of_record, tell_of_new_sign_in, tell_office_of_sweep
 from portal.access.models import PendingClaim, RegistrationTry
 from portal.access.typed import cents_typed, day_typed
 from portal.billing.models import Bill, BillingAccount
@@ -41,8 +41,14 @@ TRIES_A_DAY = 5
 """For one account: as many as a hurried person needs, far too few to guess an amount."""
 NETWORK_TRIES_A_DAY = 40
 """For one network: a library's computers may share an address, a robot that walks through account numbers stops."""
+DATES_A_NETWORK_A_DAY = 10
+"""For one network, of tries with a date and no amount: a whole cycle of bills shares its date."""
+DATE_MISSES_A_DAY = 200
+"""Of all: after so many wrong tries of that kind the date alone proves nothing until tomorrow; the amount does."""
 CLAIM_LASTS = timedelta(days=1)
 _NUMBER_CHARS_MAX = 40
+_DATE_MISSES, _TOLD = "dates-missed", "office-told"
+"""What is counted for everybody together; no account and no network is called so."""
 _BILL_KEY = re.compile(r"([0-9]{6})0*([1-9][0-9]{0,15})")
 
 
@@ -64,18 +70,37 @@ def prove(number: str, *, amount: str = "", date: str = "", network: str = "") -
         raise Refused("one", _("Type the amount or the date of your most recent bill."))
     account = _account_meant(number)
     subject = f"account:{account.public_id}" if account else f"number:{number_key(number)}"
-    counted = [_count(subject, TRIES_A_DAY), _count(f"network:{network}", NETWORK_TRIES_A_DAY) if network else True]
+    by_date = typed.cents is None
+    limits = [_count(f"network:{network}", NETWORK_TRIES_A_DAY)] if network else []
+    if network and by_date:
+        limits.append(_count(f"dates:{network}", DATES_A_NETWORK_A_DAY))
+    counted = [_count(subject, TRIES_A_DAY), *limits]
+    if by_date:
+        counted.append(_tries(_DATE_MISSES) < DATE_MISSES_A_DAY)
     proved = _fits(0 if account is None else account.pk, typed)
     if account is None or not all(counted) or not proved:
+        _note_refusal(by_date=by_date, walks=not all(limits))
         raise Refused("proof", refusal())
     return account
+
+
+def _note_refusal(*, by_date: bool, walks: bool) -> None:
+    """Count a wrong date, and tell the office of somebody who walks through numbers, once a day.
+
+    walks  their network has had its tries: what it asks from now on closes the date for nobody else.
+    """
+    swept = walks
+    if by_date and not walks:
+        swept = not _count(_DATE_MISSES, DATE_MISSES_A_DAY)
+    if swept and _count(_TOLD, 1):
+        tell_office_of_sweep(_today())
 
 
 def refusal() -> str:
     """Return the one text for everything that does not prove an account."""
     return _(
-        "We could not find an account with these details. Compare them with your most recent bill. An account can be "
-        "tried five times a day; after that, try tomorrow or call us."
+        "We could not find an account with these details. Compare them with your most recent bill. If you typed the "
+        "date, try the amount. An account can be tried five times a day; after that, try tomorrow or call us."
     )
 
 
@@ -136,7 +161,11 @@ def _today() -> date:
 
 def tries_today(account: Account) -> int:
     """Return how often somebody has tried today to prove an account; tries for a network are not among them."""
-    tries = RegistrationTry.objects.filter(account_digest=_digest(f"account:{account.public_id}"), day=_today())
+    return _tries(f"account:{account.public_id}")
+
+
+def _tries(subject: str) -> int:
+    tries = RegistrationTry.objects.filter(account_digest=_digest(subject), day=_today())
     return tries.values_list("tries", flat=True).first() or 0
 
 
@@ -174,11 +203,13 @@ def link_account(user: User, account: Account) -> AccountAccess:
         return standing
     if standing is not None:
         end_access(standing, at=now(), actor=user)
+    record = BillingAccount.objects.filter(account=account).values_list("email", "language").first() or ("", "")
     first = not AccountAccess.objects.filter(account=account, level=Level.HOLDER, ended_at=None).exists()
     access = grant_access(account, user, at=now(), actor=user)
     if first:
         _bills_by_email(account, user)
     tell_of_new_sign_in(account, user)
+    tell_address_of_record(account, user, address=record[0], language=record[1])
     return access
 
 

@@ -22,9 +22,9 @@ from portal.access import registration
 from portal.access.models import PendingClaim, RegistrationTry
 from portal.access.registration import TRIES_A_DAY, link_account, prove, refusal, unlink
 from portal.access.typed import cents_typed, day_typed
-from portal.billing.models import Bill
+from portal.billing.models import Bill, BillingAccount
 from portal.core.errors import Refused
-from portal.core.models import User
+from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.customers.models import Account, AccountAccess
 from portal.customers.numbers import change_number
 from portal.customers.permissions import Level
@@ -195,6 +195,7 @@ def all_failures(account: Account) -> list[tuple[str, dict[str, str]]]:
         ("202606-7654321", {"amount": "61.25"}),
         ("1234567", {"amount": "0.03"}),
         ("1234567", {"date": "2020-01-01"}),
+        ("9999998", {"date": "2020-01-02"}),
         ("7000001", {"amount": "61.25"}),
         ("7000002", {"amount": amount_of(full)}),
     ]
@@ -228,9 +229,12 @@ def test_every_failure_says_the_same_and_does_the_same_work(account: Account, mo
         shapes = [re.sub(r"'[^']*'|\d+|x?'[0-9a-f]+'|%s", "?", query["sql"])[:90] for query in queries]
         work[number, *typed.values()] = (shapes, len(digests))
     assert texts == {refusal()}
-    first, *others = work.values()
-    assert first[1] == 2
+    # Whoever types a date and no amount costs two counts more, which they know: it tells nothing of the account.
+    dates = [done for (_number, *typed), done in work.items() if "-" in typed[0]]
+    first, *others = [done for done in work.values() if done not in dates]
+    assert (first[1], len(dates), dates[0][1]) == (2, 2, 5)
     assert all(other == first for other in others)
+    assert dates[0] == dates[1]
     right = amount_of(account)
     with CaptureQueriesContext(connection) as queries, digests_counted(monkeypatch) as digests:
         prove("1234567", amount=right, network="203.0.113.7/32")
@@ -274,6 +278,81 @@ def test_a_network_that_walks_through_numbers_is_stopped(account: Account, monke
         refused(number, amount="61.25", network="203.0.113.7/32")
     refused("1234567", amount=amount_of(account), network="203.0.113.7/32")
     assert prove("1234567", amount=amount_of(account), network="198.51.100.1/32") == account
+
+
+def swept(numbers: int, day: str, *, network: str) -> list[str]:
+    """Try one account number after the other with one date; return the numbers that it opened."""
+    opened = []
+    for number in range(2_000_000, 2_000_000 + numbers):
+        try:
+            prove(str(number), date=day, network=network)
+        except Refused:
+            continue
+        opened.append(str(number))
+    return opened
+
+
+def test_a_sweep_with_the_date_that_a_cycle_shares_opens_few_accounts_of_one_network(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these accounts has the same bill date; by date alone a network gets three tries, and the rest nothing."""
+    monkeypatch.setattr(registration, "DATES_A_NETWORK_A_DAY", 3)
+    UtilitySettings.objects.update_or_create(pk=1, defaults={"contact_email": "office@water.example"})
+    for number in range(2_000_000, 2_000_006):
+        make_bill(make_account(str(number)))
+    other = Account.objects.get(number="2000005")
+    assert len({bill.bill_date for bill in Bill.objects.filter(account__number__startswith="2")}) == 1
+    day = str(newest(other).bill_date)
+    assert swept(6, day, network="203.0.113.7/32") == ["2000000", "2000001", "2000002"]
+    # The amount still opens it there, and the date from somewhere else.
+    assert prove("2000005", amount=amount_of(other), network="203.0.113.7/32") == other
+    assert prove("2000005", date=day, network="198.51.100.1/32") == other
+    told = Message.objects.get(to="office@water.example")
+    assert "walking through account numbers" in told.text
+    assert not re.search(r"20000\d\d|203\.0\.113", told.text)
+    assert AuditEntry.objects.filter(action="registration.sweep").count() == 1
+
+
+def test_a_sweep_from_everywhere_closes_the_date_for_the_day_and_leaves_the_amount(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "DATE_MISSES_A_DAY", 4)
+    UtilitySettings.objects.update_or_create(pk=1, defaults={"contact_email": "office@water.example"})
+    day = str(newest(account).bill_date)
+    assert prove("1234567", date=day, network="192.0.2.1/32") == account
+    for number in range(5):
+        refused(f"90000{number}", date=day, network=f"203.0.113.{number}/32")
+    assert refused("1234567", date=day, network="192.0.2.1/32") == refusal()
+    assert prove("1234567", amount=amount_of(account), network="192.0.2.1/32") == account
+    assert Message.objects.filter(to="office@water.example").count() == 1
+
+
+def test_one_network_cannot_close_the_date_for_the_city(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "DATES_A_NETWORK_A_DAY", 3)
+    monkeypatch.setattr(registration, "DATE_MISSES_A_DAY", 4)
+    day = newest(account).bill_date
+    assert swept(20, str(day), network="203.0.113.7/32") == []
+    assert prove("1234567", date=str(day), network="198.51.100.1/32") == account
+
+
+def test_the_address_of_record_is_told_of_a_new_sign_in(account: Account) -> None:
+    """A customer without a sign-in learns of whoever made one for their account; one who made it learns nothing new."""
+    billing = BillingAccount.objects.get(account=account)
+    billing.email, billing.paper = "ana.record@example.org", False
+    billing.save()
+    link_account(person("mallory@example.org", name="Mallory"), account)
+    letter = Message.objects.get(to="ana.record@example.org")
+    assert (letter.account, letter.user, letter.subject) == (
+        account,
+        None,
+        "A sign-in was linked to your water account",
+    )
+    assert "Mallory has proved" in letter.text
+    other = make_account("7654321")
+    make_bill(other)
+    BillingAccount.objects.filter(account=other).update(email="Own@example.org", paper=False)
+    link_account(person("own@example.org"), other)
+    assert Message.objects.filter(account=other).count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
