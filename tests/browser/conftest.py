@@ -36,10 +36,21 @@ class ServedPortal:
     environment: dict[str, str]
 
     def homes(self, *arguments: str) -> str:
-        """Let something happen to the homes, in a process of its own as ingest would; return what it printed."""
-        command = [sys.executable, "-m", "tests.browser.homes", *arguments]
+        """Let something happen to the homes, as ingest would; return what it printed."""
+        return self.happens("homes", *arguments)
+
+    def happens(self, story: str, *arguments: str) -> str:
+        """Run one of the programs beside the tests that fill the portal, in a process of its own."""
+        return self.run(sys.executable, "-m", f"tests.browser.{story}", *arguments)
+
+    def worker(self) -> None:
+        """Let the worker do once what is due."""
+        self.run(str(HEADWATER), "portal", "worker", "--once")
+
+    def run(self, *command: str) -> str:
+        """Run a program with the portal's settings until it ends well; return what it printed."""
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -127,3 +127,24 @@ def accessibility_faults(page: Page) -> list[str]:
 def sideways_scroll_px(page: Page) -> int:
     """Return how many pixels the page is wider than its window."""
     return int(page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def faults_now(page: Page, *, axe: bool = True) -> list[str]:
+    """Return what is wrong with the page as it is laid out now: what axe-core finds, and scrolling sideways."""
+    page.wait_for_load_state()
+    found = accessibility_faults(page) if axe else []
+    if (excess := sideways_scroll_px(page)) > 0:
+        found.append(f"scrolls sideways by {excess} px")
+    return found
+
+
+def faults(page: Page, *, axe_at: tuple[int, int] | None = None) -> list[str]:
+    """Return what is wrong with the page on a desk and on a phone; it is left as wide as a phone.
+
+    axe_at  the one size at which axe-core looks; without it at both.
+    """
+    found = []
+    for width, height in (DESK, PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [f"{width} px: {fault}" for fault in faults_now(page, axe=axe_at in (None, (width, height)))]
+    return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT
 from tests.browser.homes import PASSWORD
 from tests.browser.newcomers import AMOUNT, APP, NUMBER, PASSKEY, SECRET
 
@@ -27,25 +24,10 @@ NEW_PASSWORD = "willow-rain-42"
 
 @pytest.fixture(scope="module")
 def _people(portal: ServedPortal) -> None:
-    command = [sys.executable, "-m", "tests.browser.newcomers"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    portal.happens("newcomers")
 
 
 pytestmark = pytest.mark.usefixtures("_people")
-
-
-def faults(page: Page) -> list[str]:
-    """Return what is wrong with the page as it is now, at both widths; it is left as on a phone."""
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
 
 
 def tab_to(page: Page, selector: str) -> None:
@@ -77,7 +59,7 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     tab_to(page, "#register-link")
     page.keyboard.press("Enter")
     page.wait_for_url("**/register/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     type_into(page, "#id_number", "4000002")
     type_into(page, "#id_amount", "about sixty")
     page.keyboard.press("Enter")
@@ -85,12 +67,12 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.id") == "error-summary"
     described = page.get_attribute("#id_amount", "aria-describedby") or ""
     assert "id_amount_error" in described.split()
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#id_number", " 4000001 ")
     page.fill("#id_amount", f"$ {AMOUNT}")
     page.press("#id_amount", "Enter")
     page.wait_for_url("**/register/sign-in/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     type_into(page, "#id_email", NEW)
     type_into(page, "#id_name", "Nora Quinn")
     type_into(page, "#id_username", "Nora.Q")
@@ -98,28 +80,28 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     type_into(page, "#id_password2", "shorter")
     page.keyboard.press("Enter")
     page.wait_for_selector("#error-summary")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     type_into(page, "#id_password1", NEW_PASSWORD)
     type_into(page, "#id_password2", NEW_PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/accounts/confirm-email/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.goto(visit.portal.url + link_sent_to(visit.portal, NEW))
-    assert faults(page) == []
+    assert pages.faults(page) == []
     tab_to(page, "#confirm-email")
     page.keyboard.press("Enter")
     page.wait_for_selector("#tab-bills")
     page.goto(f"{visit.portal.url}/profile/accounts/")
     assert NUMBER in page.inner_text("#linked")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#switch-language")
     page.wait_for_selector("html[lang=es]")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     other = visit.open("/accounts/login/", size=pages.PHONE)
     pages.sign_in(other, visit.portal.url, "NORA.q", NEW_PASSWORD)
     other.goto(f"{visit.portal.url}/profile/sign-ins/")
     assert other.locator("#sessions li").count() == 2
-    assert faults(other) == []
+    assert pages.faults(other) == []
     other.click("#sign-out-elsewhere")
     other.wait_for_selector("#sessions")
     assert other.locator("#sessions li").count() == 1
@@ -139,20 +121,20 @@ def test_signing_in_with_an_authenticator_app(visit: Visit) -> None:
     type_into(page, "#id_password", PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/accounts/2fa/authenticate/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     type_into(page, "#id_code", "abcdef")
     page.keyboard.press("Enter")
     page.wait_for_selector("#error-summary")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     type_into(page, "#id_code", code_now())
     page.keyboard.press("Enter")
     page.wait_for_selector("#sign-out")
     page.goto(f"{visit.portal.url}/profile/security/")
     assert "on" in page.inner_text("section[aria-labelledby=app-title] .tag")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#switch-language")
     page.wait_for_selector("html[lang=es]")
-    assert faults(page) == []
+    assert pages.faults(page) == []
 
 
 def test_a_passkey_is_added_and_signs_in(visit: Visit) -> None:
@@ -174,30 +156,30 @@ def test_a_passkey_is_added_and_signs_in(visit: Visit) -> None:
     page.goto(f"{site}/profile/security/")
     page.click("#add-passkey")
     page.wait_for_selector("#confirm")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#id_password", PASSWORD)
     page.click("#confirm")
     page.wait_for_selector("#mfa_webauthn_add")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#id_name", "Test telephone")
     page.check("#id_passwordless")
     page.click("#mfa_webauthn_add")
     page.wait_for_selector("#codes")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#sign-out")
     page.goto(f"{site}/accounts/login/")
     page.click("#passkey_login")
     page.wait_for_selector("#sign-out")
     page.goto(f"{site}/profile/security/")
     assert "Test telephone" in page.inner_text("#passkeys")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#passkeys a")
     page.wait_for_selector("#confirm")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#id_password", PASSWORD)
     page.click("#confirm")
     page.wait_for_selector("#remove")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#remove")
     page.wait_for_selector("#add-passkey")
     assert page.locator("#passkeys").count() == 0
@@ -208,7 +190,7 @@ def test_a_cancelled_passkey_is_said_and_without_javascript_none_is_offered(visi
     page.click("#passkey_login")
     page.wait_for_selector("#passkey-problem")
     assert page.evaluate("document.activeElement.id") == "passkey-problem"
-    assert faults(page) == []
+    assert pages.faults(page) == []
     context = visit.browser.new_context(java_script_enabled=False)
     plain = context.new_page()
     plain.goto(f"{visit.portal.url}/accounts/login/")

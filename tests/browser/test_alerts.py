@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from tests.browser import pages
-from tests.browser.conftest import HEADWATER, ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,21 +16,7 @@ GIL, INES = "alert-gil@example.org", "alert-ines@example.org"
 
 def worker(portal: ServedPortal) -> None:
     portal.homes("look")
-    done = subprocess.run(
-        [HEADWATER, "portal", "worker", "--once"],
-        cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-def faults(page: Page) -> list[str]:
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
+    portal.worker()
 
 
 def switch_language(page: Page, to: str) -> None:
@@ -45,13 +29,13 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     page.fill("#a1m1-limit-amount", "plenty")
     page.click("#a1m1-add")
     page.wait_for_selector("#error-summary")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#a1m1-limit-amount", "500")
     page.select_option("#a1m1-limit-per", "day")
     page.click("#a1m1-add")
     page.wait_for_selector("#a1m1-limits")
     assert "more than 500 gallons in a day" in page.inner_text("#a1m1-limits")
-    assert faults(page) == []
+    assert pages.faults(page) == []
 
     worker(portal)
     page.goto(f"{portal.url}/alerts/")
@@ -65,7 +49,7 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     page.click("#standing >> text=More than you set")
     page.wait_for_selector("#what")
     assert "gallons on June" in page.inner_text("#what")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#send-answer")  # nothing chosen: the browser asks for it
     assert page.evaluate("() => document.querySelector('#answer-form').matches(':invalid')")
     page.check("#answer-pool")
@@ -76,14 +60,14 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     page.select_option("#days", "7")
     page.click("#be-quiet")
     page.wait_for_selector("[role=status]")
-    assert faults(page) == []
+    assert pages.faults(page) == []
 
     switch_language(page, "es")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.goto(f"{portal.url}/profile/notifications/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.goto(f"{portal.url}/alerts/")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     worker(portal)
     page.goto(f"{portal.url}/outbox/")
     assert page.inner_text("main").count("Your water use passed the limit you set") >= 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT
 from tests.browser.my_bills import HOLDER, NEWCOMER
 
 if TYPE_CHECKING:
@@ -21,24 +18,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def _bills(portal: ServedPortal) -> None:
     """The portal's homes, and bills for two of its people."""
-    command = [sys.executable, "-m", "tests.browser.my_bills"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    portal.happens("my_bills")
 
 
 pytestmark = pytest.mark.usefixtures("_bills")
-
-
-def _faults(page: Page) -> list[str]:
-    found = []
-    for width, height in (pages.PHONE, pages.DESK):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
 
 
 def _spanish(page: Page) -> None:
@@ -59,10 +42,10 @@ def test_the_list_and_a_bill_have_no_fault_on_a_phone_and_a_desk(visit: Visit, l
         _spanish(page)
     page.wait_for_selector("#bill-history")
     page.wait_for_selector("#cost-expected")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     page.click("#current-bill")
     page.wait_for_selector("#bill-due")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     if language == "es":
         _english_again(page)
 
@@ -70,10 +53,10 @@ def test_the_list_and_a_bill_have_no_fault_on_a_phone_and_a_desk(visit: Visit, l
 def test_an_account_without_bills_and_somebody_without_an_account(visit: Visit) -> None:
     page = visit.open("/bills/", as_=NEWCOMER)
     page.wait_for_selector("#no-bills")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     page = visit.open("/bills/", as_="nobody@example.org")
     assert "no bills" in page.inner_text("h1")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
 
 
 def test_what_is_owed_leads_to_the_bill_and_its_pdf(visit: Visit) -> None:
@@ -126,6 +109,6 @@ def test_the_tab_leads_from_the_usage_page_and_back(visit: Visit) -> None:
     page.click("#tab-usage")
     page.wait_for_selector('#tab-usage[aria-current="page"]')
     assert page.inner_text("#cost-so-far").startswith("$")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     page.click("#tab-bills")
     page.wait_for_selector('#tab-bills[aria-current="page"]')

@@ -20,16 +20,6 @@ if TYPE_CHECKING:
 WHO = "eve@example.org"
 
 
-def _faults(page: Page) -> list[str]:
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += pages.accessibility_faults(page)
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
-
-
 def _file(page: Page, selector: str) -> bytes:
     with page.expect_download() as waiting:
         page.click(selector)
@@ -62,7 +52,7 @@ def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
     page.evaluate("document.querySelector('#download').noValidate = true")
     page.click("#download-now")
     page.wait_for_selector("#download-error")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
 
 
 def test_a_token_and_a_copy_ask_for_the_password(visit: Visit) -> None:
@@ -72,17 +62,17 @@ def test_a_token_and_a_copy_ask_for_the_password(visit: Visit) -> None:
     _again(page)
     page.wait_for_selector("#token")
     assert page.inner_text("#token").startswith("hwt_")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     page.goto(f"{visit.portal.url}/profile/privacy/")
     with zipfile.ZipFile(io.BytesIO(_file(page, "#copy"))) as archive:
         assert archive.testzip() is None
         assert WHO.encode() in archive.read("profile.json")
     page.click("#delete-login")
     page.wait_for_selector("#alone")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
     page.click("#delete-now")
     page.wait_for_selector("#delete-error")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
 
 
 def test_the_served_portal_wrote_nobody_down(visit: Visit) -> None:

@@ -181,19 +181,8 @@ LOOKS = [
 ]
 
 
-def _faults(page: Page, *, axe_at: tuple[int, int] | None = None) -> list[str]:
-    """Return everything that is wrong with a page on a phone and on a desk: it must be laid out for both.
-
-    axe_at  the one size at which axe-core looks, unless it is to look at every one.
-    """
-    found = []
-    for width, height in (pages.PHONE, pages.DESK):
-        page.set_viewport_size({"width": width, "height": height})
-        if axe_at in (None, (width, height)) or os.environ.get("HEADWATER_EVERY_LOOK") == "1":
-            found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
+def _axe_at(size: tuple[int, int]) -> tuple[int, int] | None:
+    return None if os.environ.get("HEADWATER_EVERY_LOOK") == "1" else size
 
 
 def _keep_pictures(page: Page, name: str) -> None:
@@ -216,14 +205,14 @@ def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look)
     page = visit.open("" if "{own}" in look.path else look.path, as_=look.as_, size=pages.PHONE)
     first = page.url
     _look_at(page, look)
-    assert _faults(page, axe_at=pages.PHONE) == []
+    assert pages.faults(page, axe_at=_axe_at(pages.PHONE)) == []
     _keep_pictures(page, look.name)
     page.context.add_cookies([{"name": "django_language", "value": "es", "url": visit.portal.url}])
     page.set_viewport_size({"width": pages.PHONE[0], "height": pages.PHONE[1]})
     page.goto(first)
     _look_at(page, look)
     assert page.get_attribute("html", "lang") == "es"
-    assert _faults(page, axe_at=pages.DESK) == []
+    assert pages.faults(page, axe_at=_axe_at(pages.DESK)) == []
 
 
 def test_the_page_for_our_own_faults(visit: Visit) -> None:
@@ -235,7 +224,7 @@ def test_the_page_for_our_own_faults(visit: Visit) -> None:
     page.goto(visit.portal.url + "/broken/")
     visit.complaints.clear()  # the browser notes that the answer was a 500: it was meant to be
     assert "went wrong" in page.inner_text("h1")
-    assert _faults(page) == []
+    assert pages.faults(page) == []
 
 
 @pytest.mark.parametrize(("path", "as_"), [("/accounts/login/", ""), ("", "ana@example.org")], ids=["login", "usage"])

@@ -18,22 +18,11 @@ HANA, CHIEF = "help-hana@example.org", "help-chief@example.org"
 TODAY = datetime.fromtimestamp(START_S, UTC).date()
 
 
-def faults(page: Page) -> list[str]:
-    """Return what is wrong with a page on a phone and on a desk; it is left as wide as a phone."""
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
-
-
 def test_a_request_is_made_answered_and_seen(visit: Visit) -> None:
     """A faulty form first; then the request, the office's answer, and what the resident reads of it."""
     page = visit.open("/help/", as_=HANA, size=pages.PHONE)
     page.click("#to-requests")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#ask-move")
     page.check("#direction-out")
     page.fill("#wished-on", (TODAY - timedelta(days=3)).isoformat())
@@ -41,20 +30,20 @@ def test_a_request_is_made_answered_and_seen(visit: Visit) -> None:
     page.click("#send-request")
     assert page.evaluate("() => document.activeElement.id") == "error-summary"
     assert page.title().startswith("Error: ")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.click("#error-summary a")
     assert page.evaluate("() => document.activeElement.id") == "wished-on"
     page.fill("#wished-on", (TODAY + timedelta(days=9)).isoformat())
     page.click("#send-request")
     number = page.inner_text("#request-number")
     assert page.get_attribute("#request-state", "data-state") == "received"
-    assert faults(page) == []
+    assert pages.faults(page) == []
     desk = visit.open("/staff/requests/?kind=move", as_="staff@example.org", size=pages.PHONE)
-    assert faults(desk) == []
+    assert pages.faults(desk) == []
     desk.click("#staff-table tbody tr:last-child a")
     desk.click("#take")
     desk.fill("#note", "We read the meter on that day.")
-    assert faults(desk) == []
+    assert pages.faults(desk) == []
     desk.click("#done")
     page.reload()
     assert page.get_attribute("#request-state", "data-state") == "done"
@@ -70,7 +59,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     desk.select_option("#id_kind", "outage")
     desk.click("#save-banner")
     assert desk.locator("#error-summary a").count() == 1
-    assert faults(desk) == []
+    assert pages.faults(desk) == []
     desk.fill("#id_title_en", "Payments are down tonight")
     desk.fill("#id_title_es", "Esta noche no se puede pagar")
     desk.fill("#id_text_en", "Pay at the counter or by telephone meanwhile.")
@@ -83,7 +72,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     desk.click("#planned a")
     desk.fill("#id_starts_at", f"{TODAY}T08:00")
     desk.click("#save-banner")
-    assert faults(desk) == []
+    assert pages.faults(desk) == []
     stranger.goto(visit.portal.url + "/accounts/login/")
     assert "Payments are down tonight" in stranger.inner_text("[role=status] .banner")
     assert "No late fee falls due" in stranger.inner_text(".banner")
@@ -91,7 +80,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     assert top is not None
     assert below is not None
     assert top["y"] + top["height"] <= below["y"]  # it pushes the page down and covers nothing
-    assert faults(stranger) == []
+    assert pages.faults(stranger) == []
     desk.click("#shown a")
     desk.click("#end-banner")
     stranger.reload()
@@ -102,7 +91,7 @@ def test_settings_change_what_every_page_says(visit: Visit) -> None:
     desk = visit.open("/staff/settings/", as_=CHIEF, size=pages.PHONE)
     desk.fill("#id_office_hours-1-line_es", "Sábados")
     desk.click("#save-settings")
-    assert faults(desk) == []
+    assert pages.faults(desk) == []
     desk.fill("#id_office_hours-1-line_en", "Saturday: 9 to 12")
     desk.click("#save-settings")
     page = visit.open("/help/", size=pages.PHONE)
@@ -114,7 +103,7 @@ def test_settings_change_what_every_page_says(visit: Visit) -> None:
     assert "Saturday" not in page.inner_text(".foot")
     clerk = visit.open("/staff/settings/payment/", as_="staff@example.org", size=pages.PHONE)
     assert clerk.locator("#read-only").count() == 1
-    assert faults(clerk) == []
+    assert pages.faults(clerk) == []
 
 
 def test_the_language_switch_keeps_the_page_and_its_query(visit: Visit) -> None:

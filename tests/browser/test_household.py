@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT
 from tests.browser.guests import GUEST, HOLDER
 
 if TYPE_CHECKING:
@@ -22,18 +19,9 @@ if TYPE_CHECKING:
 PASSWORD = "brook-and-willow-9"
 
 
-def happens(portal: ServedPortal, what: str) -> None:
-    """Let something happen beside the portal."""
-    command = [sys.executable, "-m", "tests.browser.guests", what]
-    done = subprocess.run(
-        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def newest_link(portal: ServedPortal) -> str:
     """Return the path of the link in the newest invitation to the guest, from the outbox folder."""
-    happens(portal, "send")
+    portal.happens("guests", "send")
     outbox = Path(portal.environment["HEADWATER_PORTAL_DIR"], "outbox")
     files = sorted(outbox.glob("*.log"), key=lambda file: file.stat().st_mtime_ns)
     mails = [mail for file in files for mail in file.read_text(encoding="utf-8").split("-" * 79)]
@@ -42,21 +30,10 @@ def newest_link(portal: ServedPortal) -> str:
     return links[-1]
 
 
-def faults(page: Page) -> list[str]:
-    """Return what is wrong with the page as it is now, at both widths; it is left as on a phone."""
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
-
-
 @pytest.fixture
 def holder(portal: ServedPortal, visit: Visit) -> Page:
     """The page of the household, as its holder."""
-    happens(portal, "load")
+    portal.happens("guests", "load")
     return visit.open("/profile/household/", as_=HOLDER, size=pages.PHONE)
 
 
@@ -65,10 +42,10 @@ def test_a_guest_is_invited_too_late_invited_again_comes_and_goes(
 ) -> None:
     _invite(holder)
     old = newest_link(portal)
-    happens(portal, "expire")
+    portal.happens("guests", "expire")
     guest = visit.open(old, size=pages.PHONE)
     assert "Ask whoever invited you" in guest.inner_text("#void")
-    assert faults(guest) == []
+    assert pages.faults(guest) == []
 
     holder.reload()
     assert "expired" in holder.inner_text("#pending")
@@ -99,10 +76,10 @@ def test_transactions_and_payments(holder: Page, portal: ServedPortal) -> None:
     holder.click("#to-transactions")
     rows = holder.eval_on_selector_all("#transactions tr[data-cents]", "rows => rows.map(row => +row.dataset.cents)")
     assert sum(rows) == int(holder.get_attribute("#owed", "data-cents") or "")
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
     holder.click("#show-payments")
     assert "…0417" in holder.inner_text("#payments")
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
     with holder.expect_download() as download:
         holder.click("#as-csv")
     assert "50.00" in download.value.path().read_text(encoding="utf-8")
@@ -115,13 +92,13 @@ def _invite(holder: Page) -> None:
     holder.wait_for_selector("#invite-error")
     assert "whole email address" in holder.inner_text("#invite-error")
     assert holder.evaluate("() => document.activeElement.id") == "invite-error"
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
     holder.fill("#email", GUEST)
     holder.check("#level-view-usage")
     holder.click("#send-invitation")
     holder.wait_for_selector("#pending")
     assert GUEST in holder.inner_text("#pending")
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
 
 
 def _make_sign_in(guest: Page) -> None:
@@ -133,7 +110,7 @@ def _make_sign_in(guest: Page) -> None:
     guest.fill("#id_password2", PASSWORD + "x")
     guest.click("#accept")
     guest.wait_for_selector(".errorlist")
-    assert faults(guest) == []
+    assert pages.faults(guest) == []
     guest.fill("#id_password1", PASSWORD)
     guest.fill("#id_password2", PASSWORD)
     guest.click("#accept")
@@ -149,7 +126,7 @@ def _bills_of(holder: Page) -> str:
 def _change(holder: Page) -> None:
     holder.goto(holder.url)
     holder.click("#people a >> text=Change")
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
     holder.check("#level-view-bills")
     holder.click("#save-level")
     holder.wait_for_selector("#people")
@@ -159,7 +136,7 @@ def _change(holder: Page) -> None:
 def _remove(holder: Page) -> None:
     holder.click("#people a >> text=Remove")
     holder.wait_for_selector("#remove")
-    assert faults(holder) == []
+    assert pages.faults(holder) == []
     holder.click("#remove")
     holder.wait_for_selector("#people")
     assert "Gus Brook" not in holder.inner_text("#people")

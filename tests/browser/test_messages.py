@@ -8,22 +8,9 @@ from typing import TYPE_CHECKING
 from tests.browser import pages
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
     from tests.browser.conftest import ServedPortal, Visit
 
 MIA = "msg-mia@example.org"
-
-
-def faults(page: Page) -> list[str]:
-    """Return what is wrong with a page on a desk and on a phone."""
-    found = []
-    for width, height in (pages.DESK, pages.PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in pages.accessibility_faults(page)]
-        if (excess := pages.sideways_scroll_px(page)) > 0:
-            found.append(f"{width} px: scrolls sideways by {excess} px")
-    return found
 
 
 def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, portal: ServedPortal) -> None:
@@ -33,7 +20,7 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     page.click("#send-code")
     assert page.locator("#error-summary").is_visible()
     assert page.evaluate("document.activeElement.id") == "error-summary"
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#phone-number", "(405) 555-0142")
     page.click("#send-code")
     page.wait_for_selector("#confirm-form")
@@ -43,17 +30,17 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     outbox = visit.open("/outbox/", size=pages.PHONE)
     text = outbox.inner_text("[data-channel=sms] >> nth=0")
     assert "Cedar Valley Water" in text
-    assert faults(outbox) == []
+    assert pages.faults(outbox) == []
     found = re.search(r"\b\d{6}\b", text)
     assert found
     page.fill("#phone-code", f"{(int(found[0]) + 1) % 1_000_000:06d}")
     page.click("#confirm-phone")
     page.wait_for_selector("#error-summary")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#phone-code", found[0])
     page.keyboard.press("Enter")
     page.wait_for_selector("#phone-held")
-    assert faults(page) == []
+    assert pages.faults(page) == []
 
     portal.homes("send")
     page.goto(f"{portal.url}/profile/messages/")
@@ -63,7 +50,7 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     first.locator("summary").click()
     assert "ending in 0142" in first.inner_text()
     assert found[0] not in page.content()
-    assert faults(page) == []
+    assert pages.faults(page) == []
     code = first.locator(".code").inner_text()
     _is_it_real(visit, code)
     _staff_look(visit, code)
@@ -75,7 +62,7 @@ def _is_it_real(visit: Visit, code: str) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector("#code-known")
     assert "by email, about your account" in page.inner_text("#code-known")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#message-code", "bcdf-ghjk-mnpqr")
     page.click("#check-code")
     page.wait_for_selector("#code-unknown")
@@ -83,7 +70,7 @@ def _is_it_real(visit: Visit, code: str) -> None:
     page.fill("#message-code", " ")
     page.click("#check-code")
     page.wait_for_selector("#error-summary")
-    assert faults(page) == []
+    assert pages.faults(page) == []
 
 
 def _staff_look(visit: Visit, code: str) -> None:
@@ -92,13 +79,13 @@ def _staff_look(visit: Visit, code: str) -> None:
     page.keyboard.press("Enter")
     page.click("#message-log a >> nth=0")
     page.wait_for_selector("#message-state")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#read-reason", "x")
     page.click("#read-it")
     page.wait_for_selector("#read-error")
-    assert faults(page) == []
+    assert pages.faults(page) == []
     page.fill("#read-reason", "the customer asks what it said")
     page.click("#read-it")
     page.wait_for_selector("#message-text")
     assert "ending in 0142" in page.inner_text("#message-text")
-    assert faults(page) == []
+    assert pages.faults(page) == []

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from playwright.sync_api import Page
 
     from tests.browser.conftest import ServedPortal, Visit
 
@@ -55,43 +51,29 @@ versions:
 def billed(portal: ServedPortal) -> Callable[[str], str]:
     """Let something happen to the billed homes, which are loaded first."""
 
-    def run(argument: str) -> str:
-        command = [sys.executable, "-m", "tests.browser.billed", argument]
-        done = subprocess.run(
-            command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    print(run("load"))
-    return run
-
-
-def _sound(page: Page) -> None:
-    page.wait_for_load_state()
-    assert pages.accessibility_faults(page) == []
-    assert pages.sideways_scroll_px(page) <= 0
+    print(portal.happens("billed", "load"))
+    return partial(portal.happens, "billed")
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_from_the_search_box_to_the_signed_batch(visit: Visit, billed: Callable[[str], str], size: str) -> None:
     page = visit.open("/staff/", as_=STAFF, size=SIZES[size])
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#search", "court cedar")
     page.press("#search", "Enter")
     page.wait_for_selector("#staff-table")
     assert page.locator("#staff-table tbody tr").count() == 3
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#search", "20 00101 00")
     page.press("#search", "Enter")
     page.wait_for_selector("#account-number")
     assert page.inner_text("#account-number") == "20-00101-00"
     assert page.inner_text("h1") == "Rosa Delgado"
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#bills-table tbody th a")
     page.wait_for_selector("#bill-number")
     assert page.get_attribute("#bill-state", "data-state") == "issued"
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#lines tbody tr:nth-child(2) th a")
     page.wait_for_selector(".batch")
     tags = page.locator(".batch .tag").all_inner_texts()
@@ -100,7 +82,7 @@ def test_from_the_search_box_to_the_signed_batch(visit: Visit, billed: Callable[
     assert "in force" in tags
     assert not [tag for tag in tags if "invalid" in tag]
     assert "nor-tower-1" in page.inner_text(".batch >> nth=0")
-    _sound(page)
+    assert pages.faults_now(page) == []
 
 
 @pytest.mark.parametrize(("size", "cycle", "held"), [("phone", "N1", "20-00103-00"), ("desk", "N2", "20-00106-00")])
@@ -108,12 +90,12 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     visit: Visit, billed: Callable[[str], str], size: str, cycle: str, held: str
 ) -> None:
     page = visit.open("/staff/runs/", as_=STAFF, size=SIZES[size])
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.select_option("#cycle", cycle)
     page.click("#start-run button")
     page.wait_for_selector('#run-state[data-state="calculating"]')
     assert "0 of 3" in page.inner_text("#run-progress")
-    _sound(page)
+    assert pages.faults_now(page) == []
     address = page.url
     assert billed("work") == "1"
     # Nobody reloads: the page asks again by itself and stops asking when there is nothing more to see.
@@ -121,12 +103,12 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     assert "3 of 3" in page.inner_text("#run-progress")
     assert held in page.inner_text("#exceptions-table")
     assert "no read near an end of the period" in page.inner_text("#exceptions-table")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#held-link")
     page.wait_for_selector("#held")
     item = page.locator("#held > li", has_text=held)
     item.locator("input[name=reason]").fill("read by telephone, the use is right")
-    _sound(page)
+    assert pages.faults_now(page) == []
     item.get_by_role("button", name="Release as it is").click()
     page.wait_for_selector(".note-good")
     assert held not in page.inner_text("#content")
@@ -136,7 +118,7 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     page.wait_for_selector("#run")
     billed("work")
     page.wait_for_selector('#run-state[data-state="issued"]')
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.goto(f"{visit.portal.url}/staff/?q={held}")
     page.click("#bills-table tbody th a >> nth=0")
     page.wait_for_selector('#bill-state[data-state="issued"]')
@@ -145,7 +127,7 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     page.click("#rebill button")
     page.wait_for_selector(".note-good")
     assert "In the place of bill" in page.inner_text("#content")
-    _sound(page)
+    assert pages.faults_now(page) == []
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -154,7 +136,7 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
 ) -> None:
     sound = RATES.replace("YEAR", {"phone": "2041", "desk": "2042"}[size])
     page = visit.open("/staff/rates/", as_=STAFF, size=SIZES[size])
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("text=Load a rate file")
     page.fill("#text", sound.replace("price: 9.00", "price: nine"))
     page.click("form[enctype] button")
@@ -162,17 +144,17 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
     at = next(n for n, line in enumerate(sound.splitlines(), start=1) if "9.00" in line)
     assert f"Line {at}, " in page.inner_text("#faults")
     assert "price: nine" in page.inner_text("#faults")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#text", page.input_value("#text").replace("price: nine", "price: 9.00"))
     page.click("form[enctype] button")
     page.wait_for_selector("#rate-state")
     address = page.url
     assert page.inner_text("#rate-state") == "waits for a second person"
     assert page.get_by_role("button", name="Approve as second person").count() == 0
-    _sound(page)
+    assert pages.faults_now(page) == []
     other = visit.open(address.removeprefix(visit.portal.url), as_=SECOND, size=SIZES[size])
     assert "$9.00" in other.inner_text("#said")
-    _sound(other)
+    assert pages.faults_now(other) == []
     other.check("#sure")
     other.get_by_role("button", name="Approve as second person").click()
     other.wait_for_selector(".note-good")
@@ -180,7 +162,7 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
     other.goto(f"{visit.portal.url}/staff/rates/")
     other.get_by_role("button", name="What is different?").click()
     other.wait_for_selector(".new, .gone")
-    _sound(other)
+    assert pages.faults_now(other) == []
 
 
 @pytest.mark.parametrize(
@@ -189,9 +171,9 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
 )
 def test_the_other_pages(visit: Visit, billed: Callable[[str], str], path: str) -> None:
     page = visit.open(f"/staff/{path}", as_=STAFF, size=pages.PHONE)
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.set_viewport_size({"width": pages.DESK[0], "height": pages.DESK[1]})
-    _sound(page)
+    assert pages.faults_now(page) == []
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -203,7 +185,7 @@ def test_what_staff_change_on_an_account(visit: Visit, billed: Callable[[str], s
     page.fill("#mail_to", "")
     page.click("main form button")
     page.wait_for_selector("#form-error")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#mail_to", "Box 7\nNorman, OK 73069")
     page.select_option("#language", "es")
     page.click("main form button")
@@ -212,20 +194,20 @@ def test_what_staff_change_on_an_account(visit: Visit, billed: Callable[[str], s
     page.click("text=Change the terms")
     page.select_option("#input-low_income", "yes")
     page.fill("#reason", "papers of the state")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#terms button")
     page.wait_for_selector(".note-good")
     assert page.locator("#agreements-table tbody tr").count() == 2
     page.click("text=Preview of the next bill")
     page.wait_for_selector("#preview-charges")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.go_back()
     page.click("#bills-table tbody th a >> nth=0")
     page.click("text=As the customer sees it")
     page.wait_for_selector("article.bill")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#switch-language")
     page.wait_for_selector("html[lang=es]")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#switch-language")  # their language is kept: the next test finds them as before
     page.wait_for_selector("html[lang=en]")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
     from tests.browser.conftest import ServedPortal, Visit
 
 CLERK, CHIEF = "staff@example.org", "chief@example.org"
@@ -23,34 +18,19 @@ SIZES = {"phone": pages.PHONE, "desk": pages.DESK}
 @pytest.fixture(scope="session")
 def owing(portal: ServedPortal) -> None:
     """Accounts that owe, and a second clerk."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.browser.owing"],
-        cwd=ROOT,
-        env=portal.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def _sound(page: Page) -> None:
-    page.wait_for_load_state()
-    assert pages.accessibility_faults(page) == []
-    assert pages.sideways_scroll_px(page) <= 0
+    portal.happens("owing")
 
 
 @pytest.mark.usefixtures("owing")
 @pytest.mark.parametrize("size", SIZES)
 def test_one_asks_and_another_approves(visit: Visit, size: str) -> None:
     page = visit.open(f"/staff/journal/?q=owing-{size}", as_=CLERK, size=SIZES[size])
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#staff-table a >> nth=-1")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("dl.facts a")
     page.click("#adjust")
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert page.is_visible("#no-leak")
     page.select_option("#policy", "read-error")
     page.fill("#amount", "a lot")
@@ -58,25 +38,25 @@ def test_one_asks_and_another_approves(visit: Visit, size: str) -> None:
     page.fill("#evidence", "Photo of both dials, 3 June")
     page.click("form.form .main-button")
     page.wait_for_selector("#form-error")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#amount", "12.50")
     page.click("form.form .main-button")
     page.wait_for_selector("#own")
     assert page.get_attribute("#amount", "data-cents") == "-1250"
     assert page.is_disabled("#approve")
-    _sound(page)
+    assert pages.faults_now(page) == []
     address = page.url.removeprefix(visit.portal.url)
 
     other = visit.open("/staff/adjustments/", as_=CHIEF, size=SIZES[size])
-    _sound(other)
+    assert pages.faults_now(other) == []
     other.click(f'a[href="{address}"]')
-    _sound(other)
+    assert pages.faults_now(other) == []
     other.click("#reject")
     other.wait_for_selector("#decision-error")
-    _sound(other)
+    assert pages.faults_now(other) == []
     other.click("#approve")
     other.wait_for_selector('#state[data-state="approved"]')
-    _sound(other)
+    assert pages.faults_now(other) == []
     page.reload()
     assert page.get_attribute("#state", "data-state") == "approved"
 
@@ -86,7 +66,7 @@ def test_one_asks_and_another_approves(visit: Visit, size: str) -> None:
 def test_a_payment_is_posted_asked_about_and_taken_back(visit: Visit, size: str) -> None:
     number = f"paying-{size}"
     page = visit.open(f"/staff/payments/new/?account={number}", as_=CLERK, size=SIZES[size])
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert "owes $101.45" in page.inner_text("#owes")
     for reference in ("1", "2"):
         page.goto(f"{visit.portal.url}/staff/payments/new/?account={number}")
@@ -96,18 +76,18 @@ def test_a_payment_is_posted_asked_about_and_taken_back(visit: Visit, size: str)
         page.click("form.form .main-button")
         page.wait_for_load_state()
     page.check("#confirmed")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("form.form .main-button")
     page.wait_for_selector("text=the account now owes $21.45")
     page.goto(f"{visit.portal.url}/staff/journal/?q={number}+2")
     page.click("#staff-table a")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#reason", "no funds, says the bank")
     page.click("#returned")
     page.wait_for_selector("text=It takes back")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.goto(f"{visit.portal.url}/staff/aging/?on=2026-07-01")
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert "$61.45" in page.inner_text("#aging")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -11,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.browser import pages
-from tests.browser.conftest import ROOT, START_S
+from tests.browser.conftest import START_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,26 +23,16 @@ SIZES = {
 }
 
 
-def _sound(page: Page) -> None:
-    page.wait_for_load_state()
-    assert pages.accessibility_faults(page) == []
-    assert pages.sideways_scroll_px(page) <= 0
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_a_swapped_meter_is_looked_at_left_out_and_read_by_hand(visit: Visit, portal: ServedPortal, size: str) -> None:
     window, address, meter = SIZES[size]
-    command = [sys.executable, "-m", "tests.browser.swapped", address, meter]
-    done = subprocess.run(
-        command, cwd=ROOT, env=portal.environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    portal.happens("swapped", address, meter)
     page = visit.open("/staff/reads/", as_=STAFF, size=window)
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#search", address)
     page.press("#search", "Enter")
     page.click(f"#findings a:has-text('{address}')")
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert "left out" in page.inner_text("main")
     assert "17" in page.inner_text("#seen")
     page.click("details summary")
@@ -53,20 +41,20 @@ def test_a_swapped_meter_is_looked_at_left_out_and_read_by_hand(visit: Visit, po
     page.click("#exclude button")
     page.wait_for_load_state()
     assert "reads excluded" in page.inner_text("#state")
-    _sound(page)
+    assert pages.faults_now(page) == []
 
     page.goto(f"{portal.url}/staff/reads/new/?meter={meter}")
-    _sound(page)
+    assert pages.faults_now(page) == []
     here = datetime.fromtimestamp(START_S, ZoneInfo("America/Chicago")) - timedelta(hours=5)
     page.fill("#read_at", here.strftime("%Y-%m-%dT%H:%M:%S"))
     page.fill("#count", "26")
     page.click("#enter button")
     page.wait_for_selector("#read-error")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#count", "28700")
     page.click("#enter button")
     page.wait_for_selector("#versions")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.fill("#revise-count", "28710")
     page.fill("#revise-reason", "a 1 read as a 0")
     page.click("#revise button")
@@ -76,16 +64,16 @@ def test_a_swapped_meter_is_looked_at_left_out_and_read_by_hand(visit: Visit, po
     page.wait_for_selector("#versions tr:has-text('withdrawn')")
     assert page.locator("#revise").count() == 0
     page.goto(f"{portal.url}/staff/reads/entered/")
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert meter in page.inner_text("#entered")
 
     page.click("text=Import reads")
     good = f"{meter},{(here - timedelta(hours=1)).strftime('%Y-%m-%d %H:%M')},28600"
     _look_at(page, f"meter,read_at,count\n{good}\n{meter},2026-13-01,5\n")
-    _sound(page)
+    assert pages.faults_now(page) == []
     assert "Line 3" in page.inner_text("#problems")
     _look_at(page, f"meter,read_at,count\n{good}\n")
-    _sound(page)
+    assert pages.faults_now(page) == []
     page.click("#apply button")
     page.wait_for_selector("#entered tr:has-text('28,600')")
 
