@@ -214,6 +214,11 @@
     document.addEventListener("visibilitychange", () => (document.hidden ? closeStream() : openStream()));
     window.addEventListener("pagehide", closeStream);
     window.addEventListener("pageshow", (event) => { if (event.persisted) openStream(); });
+    // What was asked for before another period, meter or comparison was chosen must not overwrite that one's numbers.
+    document.body.addEventListener("htmx:beforeSwap", (event) => {
+      const place = $("live-refresh");
+      if (place && event.detail.elt !== place) htmx.trigger(place, "htmx:abort");
+    });
     document.body.addEventListener("htmx:afterRequest", () => { sync(); announce(); });
     document.body.addEventListener("htmx:afterSettle", () => {
       sync();

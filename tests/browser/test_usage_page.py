@@ -11,6 +11,8 @@ import pytest
 from tests.browser import pages
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Request
+
     from tests.browser.conftest import ServedPortal, Visit
 
 
@@ -101,6 +103,36 @@ def test_a_period_is_compared_in_chart_table_and_words(visit: Visit) -> None:
     page.wait_for_selector('#compare-year[aria-current="true"]')
     page.wait_for_selector("#comparison:not([data-percent])")
     assert "There are no readings of the same week 52 weeks before" in page.inner_text("#comparison")
+
+
+def test_a_page_that_takes_anothers_place_works_at_once(visit: Visit) -> None:
+    """Its links lead on without a reload from its first moment, however soon somebody clicks."""
+    page = visit.open(as_="eve@example.org")
+    page.evaluate(
+        "() => { window.notReloaded = true; document.body.addEventListener("
+        "'htmx:afterRequest', () => document.getElementById('previous').click(), {once: true}); }"
+    )
+    page.click("#by-week")
+    page.wait_for_selector("text=June 7 to June 13, 2026")
+    assert page.evaluate("() => window.notReloaded")
+
+
+def test_an_answer_for_a_page_that_was_left_is_not_waited_for(visit: Visit) -> None:
+    """New reads came, and before their numbers arrive the person looks at another day: it shows that day's."""
+    page = visit.open(as_="eve@example.org")
+    held: list[object] = []
+
+    def is_refresh(request: Request) -> bool:
+        return request.headers.get("hx-trigger") == "live-refresh"
+
+    page.route("**/usage/**", lambda route: held.append(route) if is_refresh(route.request) else route.continue_())
+    with page.expect_request(is_refresh):
+        page.evaluate("() => document.getElementById('live-refresh').dispatchEvent(new Event('headwater:changed'))")
+    with page.expect_event("requestfailed", is_refresh, timeout=10_000):
+        page.click("#previous")
+    page.wait_for_function("() => document.getElementById('period-title').textContent.includes('June 16')")
+    assert len(held) == 1
+    visit.complaints[:] = [text for text in visit.complaints if "sendAbort" not in text and "afterRequest" not in text]
 
 
 def test_who_leaves_their_home_out_is_shown_no_similar_ones(visit: Visit) -> None:
@@ -214,8 +246,9 @@ def test_a_hidden_tab_closes_its_stream_and_a_visible_one_catches_up(visit: Visi
     page.evaluate(hide, True)
     page.wait_for_selector("#live-pill", state="hidden")
     count = int(portal.homes("read", "CVW-10000004", "9"))
+    assert pages.read_today(page).dial_count == count - 9  # nobody looks: nothing is fetched
     page.evaluate(hide, False)
-    pages.wait_for_dial(page, count)
+    assert pages.wait_for_dial(page, count).dial_count == count
 
 
 def test_the_leak_banner_is_on_the_right_page_only(visit: Visit, portal: ServedPortal) -> None:
@@ -258,8 +291,10 @@ def test_unit_and_language_are_kept(visit: Visit) -> None:
 
 def test_one_sign_in_may_have_two_homes(visit: Visit) -> None:
     page = visit.open(as_="dora@example.org")
+    assert page.get_attribute("#dial-count", "data-meter") == "CVW-10000004"
     page.click("text=5 Oak Lane")
     page.wait_for_selector('#dial-count[data-meter="CVW-10000005"]')
+    assert page.locator("text=5 Oak Lane").count() == 1  # the home that is shown leads nowhere: the other one does
 
 
 def test_the_page_works_without_javascript(visit: Visit, portal: ServedPortal) -> None:
