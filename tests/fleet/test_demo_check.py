@@ -14,10 +14,10 @@ import pytest
 pytestmark = pytest.mark.xdist_group("demo")
 
 
-def check(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+def check(tmp_path: Path, *arguments: str, program: str = "tests.fleet.ready") -> tuple[int, dict[str, Any]]:
     """Run `headwater demo --check --json` in a home of its own; return its exit code and its object."""
     done = subprocess.run(
-        [sys.executable, "-m", "headwater", "demo", "--check", "--json", "--dir", str(tmp_path / "demo"), *arguments],
+        [sys.executable, "-m", program, "demo", "--check", "--json", "--dir", str(tmp_path / "demo"), *arguments],
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -30,7 +30,7 @@ def check(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 def test_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
     """M-Bus, Modbus RTU and Modbus TCP: every reply is one read at the portal, every dial its register."""
-    code, result = check(tmp_path, "--meters", "12", "--seconds", "15", "--every", "3")
+    code, result = check(tmp_path, "--meters", "12", "--seconds", "15", "--every", "3", program="headwater")
     assert (result["lost"], result["duplicated"], result["in_flight_at_kill"], result["faults"]) == (0, 0, 0, [])
     assert len(result["meters"]) == 12
     assert all(meter["equal"] and meter["replies"] >= 3 for meter in result["meters"])

@@ -37,7 +37,7 @@ def test_the_demo_says_where_to_look_and_leaves_nothing_running(tmp_path: Path, 
     log = tmp_path / "screen"
     with log.open("wb") as screen:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "headwater", "demo", "--meters", "4", "--dir", folder],
+            [sys.executable, "-m", "tests.fleet.ready", "demo", "--meters", "4", "--dir", folder],
             stdout=screen,
             stderr=screen,
             env={**os.environ, "HOME": str(tmp_path)},
