@@ -105,6 +105,10 @@ def _chosen(kind: type[_Chosen], text: str, code: str, message: str) -> _Chosen:
         raise Refused(code, message) from None
 
 
+_FIELD = {"last": "last", "form": "form-csv", "every": "every", "unit": "unit"}
+"""Code of a refusal -> id of the field that the summary leads to; all others are about the days."""
+
+
 def _page(request: HttpRequest, viewer: Viewer, point: ServicePoint, *, error: Refused | None = None) -> HttpResponse:
     zone = utility_zone()
     spans = visible_spans(viewer, point)
@@ -130,6 +134,7 @@ def _page(request: HttpRequest, viewer: Viewer, point: ServicePoint, *, error: R
         "years": LONGEST_YEARS,
         "error": error,
         "fault": "" if error is None else error.code,
+        "field_at_fault": "" if error is None else _FIELD.get(error.code, "first"),
     }
     return render(request, "resident/download.html", context, status=422 if error else 200)
 

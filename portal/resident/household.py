@@ -168,6 +168,7 @@ def guest(request: HttpRequest, public_id: str, guest: str) -> HttpResponse:
         "guest": _person(row, person, grantable(person, account)),
         "levels": grantable(person, account),
         "error": error,
+        "field_at_fault": _field_at_fault(error, account, person),
     }
     return render(request, "resident/household_guest.html", context, status=422 if error else 200)
 
@@ -246,6 +247,7 @@ def _page(
         "several": allowed_accounts(viewer, Permission.USAGE).count() > 1,
         "error": error,
         "fault": error.code if error else "",
+        "field_at_fault": _field_at_fault(error, account, viewer.user),
         "typed": typed or {},
     }
     return render(request, "resident/household.html", context, status=422 if error else 200)
@@ -301,6 +303,14 @@ def _about(account: Account) -> dict[str, object]:
 
 def _back(account: Account) -> HttpResponse:
     return HttpResponseRedirect(reverse("resident:household-account", args=[account.public_id]), status=303)
+
+
+def _field_at_fault(error: Refused | None, account: Account, person: User) -> str:
+    """Return the id of the field that the error summary leads to; empty where no field is to blame."""
+    if error is None or error.code in ("not-yours", "too-many", "too-often", "closed", "gone"):
+        return ""
+    levels = grantable(person, account)
+    return f"level-{levels[0].level}" if error.code in ("level", "yourself", "holder") and levels else "email"
 
 
 def _refused(request: HttpRequest, account: Account, error: Refused) -> HttpResponse:

@@ -93,6 +93,10 @@ def _good(person: User):  # type: ignore[no-untyped-def]
     return ApiToken.objects.filter(user=person, revoked_at__isnull=True, expires_at__gt=datetime.now(UTC))
 
 
+_FIELD = {"name": "name", "scope": "scope-1", "valid": "days"}
+"""Code of a refusal -> id of the field that the summary leads to."""
+
+
 def _page(request: HttpRequest, person: User, *, made: str = "", error: Refused | None = None) -> HttpResponse:
     zone = utility_zone()
     rows = [
@@ -111,6 +115,7 @@ def _page(request: HttpRequest, person: User, *, made: str = "", error: Refused 
         "made": made,
         "error": error,
         "fault": "" if error is None else error.code,
+        "field_at_fault": "" if error is None else _FIELD.get(error.code, ""),
         "scopes": SCOPE_WORDS.items(),
         "chosen": request.POST.getlist("scopes") if error else [USAGE_READ],
         "name": request.POST.get("name", "")[:_NAME_CHARS] if error else "",

@@ -35,6 +35,12 @@ def faults(form: BaseForm | BaseFormSet[BaseForm]) -> list[tuple[str, str]]:
     return found
 
 
+@register.filter
+def at_field(text: object, field: str) -> list[tuple[str, str]]:
+    """Return one fault of a field, by its id, for the error summary; nothing where there is no text."""
+    return [(field, str(text))] if text else []
+
+
 @register.simple_tag(takes_context=True)
 def this_page(context: Context) -> str:
     """Return the address to come back to with another language: the page, or the one whose form was just sent."""
