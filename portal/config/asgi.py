@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import resource
 from typing import TYPE_CHECKING
 
 import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
-from django.db import connections
 from django.urls import Resolver404, resolve
+
+from portal.core.threads import keeping_threads, look_after_connections
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -21,21 +22,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.config.settings")
 
 THREADS = 16
 """So many requests are worked on at once; the rest wait. Each thread has one connection to the database."""
-KEPT_S = 60
-"""So long a thread keeps a connection to PostgreSQL: to open one takes longer than most pages do."""
+OPEN_FILES = 16_384
+"""Every open page holds a socket; many systems start a process with 1,024 files, which 1,000 open pages use up."""
 
 
 class Application(ASGIHandler):
     """Django's handler, but a request for a plain view goes through all middleware and its view in one thread, at once.
 
     Django itself changes between threads twice for each middleware, which took a third of a page's time. Views that
-    are coroutines (open streams) go Django's own way.
+    are coroutines go Django's own way. What a view answers may be a stream of events: no thread is held by that.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._whole = _Whole()
-        self._threads = ThreadPoolExecutor(THREADS, "request", initializer=_keep_connections)
+        self._threads = keeping_threads(THREADS, "request")
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request."""
@@ -53,23 +54,18 @@ class _Whole(BaseHandler):
 
     def answer(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a request; what happened to the thread's connections before is of no concern to it."""
-        _look_after_connections()
+        look_after_connections()
         try:
             return self.get_response(request)
         finally:
-            _look_after_connections()
+            look_after_connections()
 
 
-def _keep_connections() -> None:
-    for connection in connections.all():
-        if connection.vendor == "postgresql":
-            connection.settings_dict = {**connection.settings_dict, "CONN_MAX_AGE": KEPT_S}
-
-
-def _look_after_connections() -> None:
-    """Close connections that are broken or kept long enough; Django's own signal for that comes in another thread."""
-    for connection in connections.all(initialized_only=True):
-        connection.close_if_unusable_or_obsolete()
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_coroutine(path: str) -> bool:
@@ -79,5 +75,6 @@ def _is_coroutine(path: str) -> bool:
         return False
 
 
+_allow_open_files()
 django.setup(set_prefix=False)
 application = Application()

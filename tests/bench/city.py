@@ -7,6 +7,7 @@ register's reads through ingest and compares. Rows are copied into tables withou
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.resources import files
@@ -58,8 +59,9 @@ class City:
         from tests.bench.loading import careless
         from tests.portal.billed import CHICAGO
 
+        began = time.monotonic()
         kept = kept_by(self.profiles, Span(self.first_day, self.days, CHICAGO, self.until), hourly=self.hourly)
-        say(f"{self.profiles} households made")
+        say(f"{self.profiles} households made in {time.monotonic() - began:.1f} s")
         text = files("rates").joinpath("files/norman.yaml").read_text(encoding="utf-8")
         loader = User.objects.create_user("rates@example.org", "correct-horse-7", is_staff=True)
         other = User.objects.create_user("second@example.org", "correct-horse-7", is_staff=True)
@@ -68,9 +70,10 @@ class City:
         self._collector()
         registers: dict[int, int] = {}
         with careless():
+            began = time.monotonic()
             for start in range(0, self.accounts, AT_ONCE):
                 registers |= self._homes(range(start, min(start + AT_ONCE, self.accounts)), cycle, kept)
-            say(f"{self.accounts} accounts with {self.meters} meters written")
+            say(f"{self.accounts} accounts, {self.meters} meters written in {time.monotonic() - began:.1f} s")
             self._reads(registers, kept)
 
     def _collector(self) -> None:

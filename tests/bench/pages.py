@@ -153,6 +153,8 @@ def _running(command: list[str], environment: Mapping[str, str], *, limit_s: flo
             process.wait(_GRACE_S)
         _signal(process, signal.SIGKILL)
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:

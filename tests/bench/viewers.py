@@ -66,11 +66,11 @@ class Audience:
 
 
 @contextmanager
-def audience(port: int, viewers: Sequence[Viewer]) -> Iterator[Audience]:
-    """Open a stream for every viewer, until the block ends."""
+def audience(port: int, viewers: Sequence[Viewer], *, since: int) -> Iterator[Audience]:
+    """Open a stream for every viewer, whose page is of the change `since`, until the block ends."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_run, args=(port, viewers, there), daemon=True)
+    process = context.Process(target=_run, args=(port, viewers, since, there), daemon=True)
     process.start()
     there.close()
     try:
@@ -81,14 +81,14 @@ def audience(port: int, viewers: Sequence[Viewer]) -> Iterator[Audience]:
         process.join(10)
 
 
-def _run(port: int, viewers: Sequence[Viewer], pipe: Connection) -> None:
+def _run(port: int, viewers: Sequence[Viewer], since: int, pipe: Connection) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * len(viewers) + 256)), hard))
-    asyncio.run(_watch(port, viewers, pipe))
+    asyncio.run(_watch(port, viewers, since, pipe))
 
 
-async def _watch(port: int, viewers: Sequence[Viewer], pipe: Connection) -> None:
-    watching = _Watching(port, len(viewers))
+async def _watch(port: int, viewers: Sequence[Viewer], since: int, pipe: Connection) -> None:
+    watching = _Watching(port, len(viewers), since)
     began = time.perf_counter()
     tasks = [asyncio.create_task(watching.view(place, viewer)) for place, viewer in enumerate(viewers)]
     while watching.open < len(viewers) and not watching.seen.faults:
@@ -108,16 +108,18 @@ async def _watch(port: int, viewers: Sequence[Viewer], pipe: Connection) -> None
 
 
 class _Watching:
-    def __init__(self, port: int, viewers: int) -> None:
+    def __init__(self, port: int, viewers: int, since: int) -> None:
         self.seen, self.open, self.newest = Seen(), 0, [0] * viewers
         self.fetching: set[asyncio.Task[None]] = set()
-        self._port, self._opening = port, asyncio.Semaphore(_AT_ONCE)
+        self._port, self._since, self._opening = port, since, asyncio.Semaphore(_AT_ONCE)
 
     async def view(self, place: int, viewer: Viewer) -> None:
         """Read one stream. It is open when its first line came; an event may stand for several changes."""
         try:
             async with self._opening:
-                reader, writer = await self._ask(f"/usage/{viewer.public_id}/stream/", viewer.cookie)
+                reader, writer = await self._ask(
+                    f"/usage/{viewer.public_id}/stream/?since={self._since}", viewer.cookie
+                )
                 status = await reader.readline()
                 if b" 200 " not in status:
                     raise ConnectionError(f"the stream was answered with {status!r}")

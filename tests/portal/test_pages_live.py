@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from portal.core.services import current_change
 from portal.customers import services as customers
@@ -37,14 +37,9 @@ def at_noon(settings: SettingsWrapper) -> None:
 
 
 def ask(user: User | None, public_id: str) -> HttpResponseBase:
-    """Call the view as its server does, in this thread, whose transaction holds the test's rows."""
     request = RequestFactory().get("/")
-
-    async def who() -> User | AnonymousUser:
-        return user or AnonymousUser()
-
-    request.auser = who
-    return async_to_sync(stream.changes)(request, public_id)
+    request.user = user or AnonymousUser()
+    return stream.changes(request, public_id)
 
 
 def test_only_those_who_live_there_are_told(box: Box) -> None:
@@ -111,8 +106,8 @@ def test_a_stream_resumes_where_the_page_stood(
     hub = QuietHub()
     monkeypatch.setattr(stream, "hub", hub)
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.01)
-    # The test's rows are in a transaction that only this connection sees: it must stay open.
-    monkeypatch.setattr(stream.connections, "close_all", lambda: None)
+    # The test's rows are in a transaction that only this thread's connection sees.
+    monkeypatch.setattr(stream, "_looked_up", sync_to_async(stream._missed))
 
     async def first_two() -> list[bytes]:
         events: Any = stream._events(ana.pk, elm.pk, number)
@@ -127,6 +122,35 @@ def test_a_stream_resumes_where_the_page_stood(
     assert expected in second
     if expected == b"event: usage":
         assert second.startswith(b"id: %d\n" % now)
+
+
+def test_a_stream_is_opened_as_any_page_is(box: Box) -> None:
+    """In a thread that keeps its connection: a thousand pages that come back at once are opened sixteen at a time."""
+    from portal.config import asgi
+
+    ana = person()
+    elm, _ = home(total(), NOON - timedelta(days=1), user=ana)
+    assert not asgi._is_coroutine(f"/usage/{elm.public_id}/stream/")
+    client = Client()
+    client.force_login(ana)
+    answer = client.get(f"/usage/{elm.public_id}/stream/")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((1024, 524_288), [(16_384, 524_288)]), ((1024, 4096), [(4096, 4096)]), ((-1, -1), []), ((65_536, 65_536), [])],
+)
+def test_a_process_may_hold_a_thousand_pages_open(
+    limits: tuple[int, int], expected: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from portal.config import asgi
+
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(asgi.resource, "getrlimit", lambda _what: limits)
+    monkeypatch.setattr(asgi.resource, "setrlimit", lambda _what, wanted: asked.append(wanted))
+    asgi._allow_open_files()
+    assert asked == expected
 
 
 def test_a_slow_reader_gets_the_newest_changes_and_memory_stays_bounded() -> None:
