@@ -1,4 +1,4 @@
-"""What staff do with somebody's sign-in: lock and unlock it, take a lost second factor off. They never see a password.
+"""What staff do with somebody's sign-in: lock and unlock it, take things off it. They never see a password.
 
 Everything needs a reason, is written down, and is told to the person by email and text. Nobody does it to themselves;
 to others of the staff, and to a second factor, only with the permission `core.change_user`; to a superuser only a
@@ -14,15 +14,21 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from portal.access.invitations import take_back_all_of
 from portal.access.looking import checked_reason
+from portal.access.registration import unlink
 from portal.access.sign_ins import end_sessions
+from portal.billing.models import BillingAccount
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.core.services import audit, utility_settings
+from portal.customers.permissions import Level
 from portal.notifications.notify import EVERY_WAY, Category, Notice, notify, person_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from portal.customers.models import Account
 
 CHANGE_USERS = "core.change_user"
 """Django's permission to lock other staff and to take off a second factor; superusers have it."""
@@ -100,6 +106,35 @@ def remove_second_factor(person: User, *, actor: User, reason: str, identity_che
         ),
     )
     end_sessions(row, actor=actor)
+
+
+@transaction.atomic
+def take_account(person: User, account: Account | None, *, actor: User, reason: str) -> None:
+    """Take an account off a sign-in that should not hold it; its bills go on paper where they went to that person.
+
+    raises  Refused(`reason`, `own`, `permission`), `account` when the sign-in does not hold it.
+    """
+    row = _theirs(person, actor)
+    reason = checked_reason(reason)
+    if account is None or not row.account_access.filter(account=account, level=Level.HOLDER, ended_at=None).exists():
+        raise Refused("account", _("Choose an account that this sign-in holds."))
+    unlink(row, account, actor=actor, reason=reason)
+    take_back_all_of(row, account, actor=actor)
+    billing = BillingAccount.objects.select_for_update().filter(account=account, email__iexact=row.email).first()
+    if billing is not None:
+        billing.paper, billing.email = True, ""
+        billing.save(update_fields=["paper", "email"])
+        audit("bills.delivery", actor=actor, target=account, detail={"paper": True}, reason=reason)
+    entry = audit("person.account.take", actor=actor, target=row, reason=reason, detail={"account": account.public_id})
+    _tell(
+        row,
+        entry.pk,
+        lambda: _("A water account was taken off your sign-in"),
+        lambda: _(
+            "The utility has taken a water account off your sign-in: you see nothing of it any more. Your sign-in "
+            "stays. If you think that this is a mistake, call us."
+        ),
+    )
 
 
 @transaction.atomic

@@ -221,21 +221,23 @@ def _bills_by_email(account: Account, user: User) -> None:
 
 
 @transaction.atomic
-def unlink(user: User, account: Account) -> None:
+def unlink(user: User, account: Account, *, actor: User | None = None, reason: str = "") -> None:
     """Let a person give up an account; the guests of the last holder lose it too, for nobody could send them away.
 
+    actor   who takes it away, where that is not the person, and why.
     raises  Refused(`access`) when they do not hold it.
     """
+    who = actor or user
     holders = AccountAccess.objects.select_for_update().filter(account=account, ended_at=None)
     own = next((one for one in holders if one.user_id == user.pk and one.level == Level.HOLDER), None)
     if own is None:
         raise Refused("access", _("This account is not linked to your sign-in."))
     others = [one for one in holders if one.pk != own.pk]
-    end_access(own, at=now(), actor=user)
+    end_access(own, at=now(), actor=who)
     if not any(one.level == Level.HOLDER for one in others):
         for guest in others:
-            end_access(guest, at=now(), actor=user)
-    audit("account.unlink", actor=user, target=account)
+            end_access(guest, at=now(), actor=who)
+    audit("account.unlink", actor=who, target=account, reason=reason, detail={"user": user.public_id})
 
 
 def prune() -> int:

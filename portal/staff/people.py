@@ -16,10 +16,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from portal.access.locking import CHANGE_USERS, lock, note_reset, remove_second_factor, unlock
+from portal.access.locking import CHANGE_USERS, lock, note_reset, remove_second_factor, take_account, unlock
 from portal.core.accounts import ResetPasswordForm
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
+from portal.customers.models import Account
+from portal.customers.permissions import Level
 from portal.notifications.models import Phone
 from portal.staff.listing import Cell, Listing, when
 from portal.staff.people_list import NONE, person_state
@@ -33,6 +35,7 @@ _SAID: dict[str, StrPromise] = {
     "lock": gettext_lazy("The sign-in is locked and every session has ended. The person is told by email."),
     "unlock": gettext_lazy("The person can sign in again and is told by email."),
     "reset": gettext_lazy("A link to choose a new password is on its way to the person's address."),
+    "account": gettext_lazy("The account is taken off this sign-in. The person is told."),
     "second-factor": gettext_lazy("The second step is off and every session has ended. The person is told by email."),
 }
 
@@ -49,6 +52,7 @@ class PersonPage:
     sessions: int
     last_sign_in: Cell
     accounts: Listing
+    held: list[tuple[str, str]]
     sign_ins: Listing
     trail: Listing
 
@@ -66,6 +70,11 @@ def person_page(person: User) -> PersonPage:
         sessions=UserSession.objects.filter(user=person).count(),
         last_sign_in=when(person.last_login) if person.last_login else Cell(_("never")),
         accounts=_accounts(person),
+        held=list(
+            person.account_access.filter(level=Level.HOLDER, ended_at=None)
+            .order_by("account__number")
+            .values_list("account__public_id", "account__number")
+        ),
         sign_ins=_sign_ins(person),
         trail=_trail(person),
     )
@@ -156,6 +165,9 @@ def _act(request: HttpRequest, row: User, action: str) -> None:
         lock(row, actor=actor, reason=reason)
     elif action == "unlock":
         unlock(row, actor=actor, reason=reason)
+    elif action == "account":
+        chosen = Account.objects.filter(public_id=request.POST.get("account", "")).first()
+        take_account(row, chosen, actor=actor, reason=reason)
     elif action == "second-factor":
         remove_second_factor(row, actor=actor, reason=reason, identity_checked=request.POST.get("identity") == "yes")
     else:

@@ -11,12 +11,14 @@ from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Permission as DjangoPermission
 from django.test import Client
 
-from portal.access.registration import prove, tries_today
+from portal.access.registration import link_account, prove, tries_today
+from portal.billing.models import BillingAccount
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User
 from portal.core.tokens import check_token, make_token
 from portal.customers.models import Account
 from portal.notifications.models import Message, Phone
+from tests.portal.bills import make_account, make_bill
 from tests.portal.building import NOON, sent_mail
 
 if TYPE_CHECKING:
@@ -164,6 +166,30 @@ def test_a_link_to_a_new_password_goes_to_the_confirmed_address_alone(staff: Cli
     assert AuditEntry.objects.filter(action="person.password.reset-link").count() == 1
     assert act(staff, ben, "reset").status_code == 422
     assert len(sent_mail()) == 1
+
+
+def test_an_account_is_taken_off_a_sign_in_that_should_not_hold_it(staff: Client) -> None:
+    """Somebody registered with what they read on an envelope: staff take it back, and the bills go on paper again."""
+    account, mallory = make_account("1234567"), person("mallory@example.org")
+    make_bill(account)
+    BillingAccount.objects.update(paper=True, email="")
+    link_account(mallory, account)
+    assert BillingAccount.objects.get().email == "mallory@example.org"
+    theirs = Client()
+    theirs.force_login(mallory)
+    assert theirs.get(f"/bills/{account.public_id}/").status_code == 200
+    assert "1234567" in staff.get(f"/staff/people/{mallory.public_id}/").content.decode()
+    for wrong in ("", "nonsense", Account.objects.create(number="7", name="Ben").public_id):
+        assert act(staff, mallory, "account", account=wrong).status_code == 422
+    assert act(staff, mallory, "account", reason="", account=account.public_id).status_code == 422
+    assert act(staff, mallory, "account", account=account.public_id).status_code == 302
+    assert theirs.get(f"/bills/{account.public_id}/").status_code == 404
+    billing = BillingAccount.objects.get()
+    assert (billing.paper, billing.email) == (True, "")
+    entry = AuditEntry.objects.get(action="account.unlink")
+    assert (entry.actor, entry.reason) == (User.objects.get(email="sam@example.org"), REASON)
+    assert Message.objects.filter(user=mallory, subject__contains="taken off your sign-in").count() == 1
+    assert act(staff, mallory, "account", account=account.public_id).status_code == 422
 
 
 def test_only_staff_see_people_and_find_them_by_what_they_say(staff: Client) -> None:
