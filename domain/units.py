@@ -7,7 +7,7 @@ number meets a person. Factors are exact: 1 US gallon = 3.785411784 l and 1 ft3 
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 
@@ -50,13 +50,15 @@ def counts_to(counts: int, *, unit: Unit, scale: int, to: Unit) -> Fraction:
 
 def as_decimal(value: Fraction, places: int) -> Decimal:
     """Round an exact volume half up to `places` decimals, for a screen or a printed line."""
-    quantum = Decimal(1).scaleb(-places)
-    scaled = value * 10**places
-    whole, rest = divmod(abs(scaled.numerator), scaled.denominator)
-    if 2 * rest >= scaled.denominator:
+    return rounded_ratio(value.numerator, value.denominator, places)
+
+
+def rounded_ratio(numerator: int, denominator: int, places: int) -> Decimal:
+    """Return the same of a fraction that need not be in lowest terms; its denominator is above zero."""
+    whole, rest = divmod(abs(numerator) * 10**places, denominator)
+    if 2 * rest >= denominator:
         whole += 1
-    rounded = Decimal(whole if scaled >= 0 else -whole) * quantum
-    return rounded.quantize(quantum, rounding=ROUND_HALF_UP)
+    return Decimal(whole if numerator >= 0 else -whole).scaleb(-places)
 
 
 def rollover_difference(earlier: int, later: int, modulus: int | None) -> int:

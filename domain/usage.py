@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from domain.reading import Interval, ReadQuality
@@ -50,7 +51,7 @@ def count_at(points: Sequence[CountPoint], moment: datetime) -> tuple[int, ReadQ
 
     points  in time order, unrolled.
     """
-    after = bisect_right(points, moment, key=lambda p: p.at)
+    after = bisect_right(points, moment, key=_at)
     if after == 0:
         return None
     left = points[after - 1]
@@ -61,6 +62,9 @@ def count_at(points: Sequence[CountPoint], moment: datetime) -> tuple[int, ReadQ
     right = points[after]
     passed, whole = (moment - left.at) // _MICROSECOND, (right.at - left.at) // _MICROSECOND
     return left.count + (right.count - left.count) * passed // whole, worse(left.quality, right.quality), True
+
+
+_at = attrgetter("at")
 
 
 def split(points: Sequence[CountPoint], boundaries: Sequence[datetime]) -> list[Interval]:

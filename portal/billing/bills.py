@@ -63,12 +63,12 @@ def next_period(row: BillingAccount, on: date) -> Period:
 
 def period_start(row: BillingAccount, cycle_start: date) -> date:
     """Return the first day that is not billed yet of an account, given where its cycle's period starts."""
-    if newest := _LAST_END(row.account_id):
+    if newest := LAST_END(row.account_id):
         return newest[0]
-    return max([cycle_start, *_FIRST_DAY(row.account_id)])
+    return max([cycle_start, *FIRST_DAY(row.account_id)])
 
 
-_LAST_END: Prepared[date] = Prepared(
+LAST_END: Prepared[date] = Prepared(
     lambda account: (
         Bill.objects.filter(account=account)
         .exclude(state=Bill.State.CANCELLED)
@@ -76,7 +76,7 @@ _LAST_END: Prepared[date] = Prepared(
         .values_list("period_end", flat=True)[:1]
     )
 )
-_FIRST_DAY: Prepared[date] = Prepared(
+FIRST_DAY: Prepared[date] = Prepared(
     lambda account: (
         ServiceAgreement.objects.filter(account=account).order_by("start").values_list("start", flat=True)[:1]
     )

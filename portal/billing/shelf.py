@@ -74,10 +74,10 @@ def standing_shelf() -> Shelf:
 
 
 def _standing_shelf() -> Shelf:
-    return _shelf_of(tuple(_STANDING()))
+    return _shelf_of(tuple(STANDING_BOOKS()))
 
 
-_STANDING: Prepared[tuple[int, str, date, date | None]] = Prepared(
+STANDING_BOOKS: Prepared[tuple[int, str, date, date | None]] = Prepared(
     lambda: (
         RateBook.objects.filter(approved_at__isnull=False, withdrawn_at__isnull=True)
         .order_by("effective_from", "approved_at", "pk")

@@ -38,7 +38,7 @@ def standing(accounts: Collection[int]) -> Winters:
     """Return the winter averages of accounts (row ids)."""
     found: dict[Key, list[tuple[date, Fraction]]] = defaultdict(list)
     one = len(accounts) == 1
-    for account, point, start, units in _STANDING(tuple(accounts)) if one else _standing(accounts):
+    for account, point, start, units in STANDING_WINTERS(tuple(accounts)) if one else _standing(accounts):
         found[account, point].append((start, Fraction(units)))
     return {key: tuple(values) for key, values in found.items()}
 
@@ -48,7 +48,7 @@ def _standing(accounts: Collection[int]) -> QuerySet[WinterAverageOf, tuple[int,
     return rows.values_list("account", "service_point", "start", "units")
 
 
-_STANDING: Prepared[tuple[int, int, date, str]] = Prepared(_standing)
+STANDING_WINTERS: Prepared[tuple[int, int, date, str]] = Prepared(_standing)
 
 
 def missing(

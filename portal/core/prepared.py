@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
 
+from portal.core.remembering import remembered
+from portal.core.statements import run_together
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
@@ -54,7 +57,18 @@ class Prepared(Generic[Row]):
         """Return the rows for these values; none at all for an empty tuple."""
         if () in given:
             return []
+        if (known := self.known(*given)) is not None:
+            return list(known)
         connection = connections[DEFAULT_DB_ALIAS]
+        ready, params = self._bound(given, connection)
+        return _rows_of(ready, connection, run_together([(ready.sql, params)])[0])
+
+    def known(self, *given: Given) -> list[Row] | None:
+        """Return the rows if this page asked for them ahead, else None."""
+        found: list[Row] | None = _asked_ahead().get((self, given))
+        return found
+
+    def _bound(self, given: Sequence[Given], connection: Any) -> tuple[_Ready, tuple[Any, ...]]:
         shape = (
             connection.vendor,
             *((len(one), type(one[0])) if isinstance(one, tuple) else type(one) for one in given),
@@ -69,7 +83,7 @@ class Prepared(Generic[Row]):
             fixed if place is None else _as_parameter(flat[place], fixed, connection)
             for fixed, place in zip(ready.params, ready.places, strict=True)
         )
-        return _asked(ready, params, connection)
+        return ready, params
 
     def _made(self, given: Sequence[Given], connection: Any) -> _Ready:
         marks = _marks(given)
@@ -114,11 +128,34 @@ def _as_parameter(value: Any, like: Any, connection: Any) -> Any:
     return type(like)(value) if isinstance(value, int) else value
 
 
-def _asked(ready: _Ready, params: tuple[Any, ...], connection: Any) -> list[Any]:
+def ask_ahead(*asks: tuple[Prepared[Any], *tuple[Given, ...]]) -> None:
+    """Ask what this page is going to ask, (prepared query, its values) each, in one message where the database can.
+
+    Whoever asks later gets the same rows. It does nothing outside `remembering`: nobody could be given them.
+    """
+    ahead, connection = _asked_ahead(), connections[DEFAULT_DB_ALIAS]
+    if ahead is not _asked_ahead():
+        return
+    wanted = [(one[0], one[1:]) for one in asks if () not in one[1:] and (one[0], one[1:]) not in ahead]
+    bound = [query._bound(given, connection) for query, given in wanted]
+    found = run_together([(ready.sql, params) for ready, params in bound])
+    for key, (ready, _), rows in zip(wanted, bound, found, strict=True):
+        ahead[key] = _rows_of(ready, connection, rows)
+
+
+def _asked_ahead() -> dict[Hashable, list[Any]]:
+    nothing: Callable[[], dict[Hashable, list[Any]]] = dict
+    return remembered("asked ahead", nothing)
+
+
+def _rows_of(ready: _Ready, connection: Any, found: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return what the database said as Django would have made it of the queryset."""
     compiler = type(ready.compiler)(ready.queryset.query, connection, connection.alias)
     for name in _OF_COMPILER:
         setattr(compiler, name, getattr(ready.compiler, name))
-    compiler.__dict__["as_sql"] = lambda *_, **__: (ready.sql, params)
+    if compiler.has_extra_select:
+        found = [row[: compiler.col_count] for row in found]
+    compiler.__dict__["execute_sql"] = lambda *_, **__: [found]
     query = copy.copy(ready.queryset.query)
     query.__dict__["get_compiler"] = lambda *_, **__: compiler
     rows: Any = QuerySet(model=ready.queryset.model, query=query, using=connection.alias)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
-from portal.core.models import AuditEntry, User, UtilitySettings
+from portal.core.models import AuditEntry, ChangeCounter, User, UtilitySettings
 from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.core.statements import run_together
@@ -24,10 +24,10 @@ CHANGES_CHANNEL = "headwater_changes"
 
 def utility_settings() -> UtilitySettings:
     """Return the utility's one row; its defaults when nothing was saved yet."""
-    return remembered("utility", lambda: next(iter(_UTILITY()), None) or UtilitySettings(pk=1))
+    return remembered("utility", lambda: next(iter(UTILITY()), None) or UtilitySettings(pk=1))
 
 
-_UTILITY: Prepared[UtilitySettings] = Prepared(lambda: UtilitySettings.objects.filter(pk=1))
+UTILITY: Prepared[UtilitySettings] = Prepared(lambda: UtilitySettings.objects.filter(pk=1))
 
 
 def utility_zone() -> ZoneInfo:
@@ -61,10 +61,15 @@ def audit(
 
 def current_change() -> int:
     """Return the number of the last commit that changed what residents see."""
+    if (known := CHANGE.known()) is not None:
+        return known[0] if known else 0
     with connection.cursor() as cursor:  # every page and stream asks: without what a model adds
         cursor.execute("SELECT value FROM core_changecounter WHERE id = 1")
         row = cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+CHANGE: Prepared[int] = Prepared(lambda: ChangeCounter.objects.filter(pk=1).values_list("value", flat=True))
 
 
 def bump_change() -> int:

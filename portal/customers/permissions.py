@@ -112,9 +112,9 @@ def permissions_of(who: User | Viewer) -> frozenset[Permission]:
     seen = viewer(who)
     if seen.account is not None:
         return frozenset(Permission)
-    return frozenset().union(*(ALLOWED[Level(level)] for level in set(_LEVELS_OF(seen.user.pk))))
+    return frozenset().union(*(ALLOWED[Level(level)] for level in set(LEVELS_OF(seen.user.pk))))
 
 
-_LEVELS_OF: Prepared[str] = Prepared(
+LEVELS_OF: Prepared[str] = Prepared(
     lambda user: AccountAccess.objects.filter(user=user, ended_at__isnull=True).values_list("level", flat=True)
 )

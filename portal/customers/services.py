@@ -93,10 +93,10 @@ def _lived(who: User | Viewer) -> list[Occupancy]:
     if seen.account is not None:
         account = seen.account.pk
         return remembered(("lived", seen), lambda: _OF_ACCOUNT(account))
-    return remembered(("lived", seen), lambda: _OF_PERSON(seen.user.pk))
+    return remembered(("lived", seen), lambda: LIVED_BY(seen.user.pk))
 
 
-_OF_PERSON: Prepared[Occupancy] = Prepared(
+LIVED_BY: Prepared[Occupancy] = Prepared(
     lambda user: (
         Occupancy.objects.filter(allowed_to(user, Permission.USAGE, to="account__"))
         .select_related("service_point__premise")

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 
 from domain.reading import ReadQuality
+from portal.core.statements import run_together
 from portal.metering.packed import DAY_US, KeptRead, unpack_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from datetime import date
+
+    from portal.core.statements import Statement
 
 _BEFORE, _AFTER = -1, 1
 _MISSING = int(ReadQuality.MISSING)
@@ -96,9 +99,10 @@ class _Days:
         found: dict[tuple[int, int], bytes] = {}
         if pairs:
             # Recent reads first: a fold that commits in between shows a read twice, it never hides one.
-            for register, *read in _joined(_RECENT_OF, pairs):
+            of_recent, of_days = run_together([_over(_RECENT_OF, pairs), _over(_DAYS_OF, pairs)])
+            for register, *read in of_recent:
                 recent[register, read[0] // DAY_US].add(KeptRead(*read))
-            found = {(register, day): bytes(packed) for register, day, packed in _joined(_DAYS_OF, pairs)}
+            found = {(register, day): bytes(packed) for register, day, packed in of_days}
         for key in pairs:
             left_out = self.excluded.get(key[0], ())
             if key in recent:
@@ -257,6 +261,11 @@ def counted_between(spans: Collection[tuple[int, date, date]]) -> dict[tuple[int
 
 def _joined(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     """Run a statement over given rows, which it sees as w(a, b, c)."""
+    return run_together([_over(sql, rows, types)])[0]
+
+
+def _over(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) -> Statement:
+    """Return a statement with the rows that it goes over."""
     width = len(rows[0])
     names = "abc"[:width]
     if connection.vendor == "postgresql":
@@ -267,9 +276,7 @@ def _joined(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) 
         columns = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(names))
         given = f"(SELECT {columns} FROM json_each(%s)) AS w"  # noqa: S608  # places and letters alone
         parameters = [json.dumps(rows)]
-    with connection.cursor() as cursor:
-        cursor.execute(sql.replace("{given}", given).replace("{day_us}", str(DAY_US)), parameters)
-        return list(cursor.fetchall())
+    return sql.replace("{given}", given).replace("{day_us}", str(DAY_US)), parameters
 
 
 _DAYS_OF = (

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from domain.reading import ReadQuality
 from domain.usage import CountPoint
-from portal.core.prepared import Prepared
+from portal.core.prepared import Prepared, ask_ahead
 from portal.core.remembering import remembered
 from portal.metering.models import Installation, MeterRegister, OfficeRead, ReadVerdict, RegisterState
 from portal.metering.reads import first_after, from_us, last_before, reads_of, to_us
@@ -98,7 +98,7 @@ def _excluded(register_ids: Iterable[int], start_us: int, end_us: int) -> defaul
     found: dict[int, list[_Segment]] = defaultdict(list)
     for ids in _chunks(register_ids):
         few = len(ids) <= _FEW
-        rows = _VERDICTS(tuple(ids), start_us, end_us) if few else _verdicts(ids, start_us, end_us)
+        rows = VERDICTS(tuple(ids), start_us, end_us) if few else _verdicts(ids, start_us, end_us)
         for register, first, last, verdict in rows:
             found[register].append(_Segment(first, _NEVER_US if last is None else last, verdict))
     return defaultdict(Judged, {register: Judged(_disjoint(spans)) for register, spans in found.items()})
@@ -116,7 +116,7 @@ def _verdicts(
     return rows.order_by("pk").values_list("register_id", "read_us", "until_us", "verdict")
 
 
-_VERDICTS: Prepared[tuple[int, int, int | None, str]] = Prepared(_verdicts)
+VERDICTS: Prepared[tuple[int, int, int | None, str]] = Prepared(_verdicts)
 
 
 def _disjoint(spans: Sequence[_Segment]) -> tuple[_Segment, ...]:
@@ -152,7 +152,7 @@ def _extra_points(register_ids: Iterable[int], start_us: int, end_us: int) -> de
     found: defaultdict[int, list[ExtraPoint]] = defaultdict(list)
     for ids in _chunks(register_ids):
         if len(ids) <= _FEW and start_us <= _EVER_US:
-            rows: Iterable[tuple[int, int, datetime, int, int]] = _OFFICE_READS(tuple(ids))
+            rows: Iterable[tuple[int, int, datetime, int, int]] = OFFICE_READS(tuple(ids))
         else:
             rows = _office_reads(ids, None if start_us <= _EVER_US else from_us(start_us))
         here: dict[int, list[ExtraPoint]] = defaultdict(list)
@@ -174,7 +174,7 @@ def _office_reads(
     return rows.order_by("read_at", "pk").values_list("pk", "register_id", "read_at", "raw_count", "quality")
 
 
-_OFFICE_READS: Prepared[tuple[int, int, datetime, int, int]] = Prepared(_office_reads)
+OFFICE_READS: Prepared[tuple[int, int, datetime, int, int]] = Prepared(_office_reads)
 
 
 def _overtaken(points: dict[int, list[ExtraPoint]]) -> set[int]:
@@ -256,10 +256,19 @@ class Added:
 
 def added_to(register_ids: Iterable[int]) -> defaultdict[int, Added]:
     """Return what the office added to registers; every register may be asked for."""
-    ids = list(register_ids)
-    judged, extra = excluded(ids), extra_points(ids)
+    judged, extra = judged_and_extra(register_ids)
     known = {register: Added(judged[register], extra[register]) for register in {*judged, *extra}}
     return defaultdict(Added, known)
+
+
+def judged_and_extra(
+    register_ids: Iterable[int],
+) -> tuple[defaultdict[int, Judged], defaultdict[int, list[ExtraPoint]]]:
+    """Return `excluded` and `extra_points` of registers; a page asks for both at once."""
+    ids = tuple(sorted(set(register_ids)))
+    if len(ids) <= _FEW:
+        ask_ahead((VERDICTS, ids, _EVER_US, _NEVER_US), (OFFICE_READS, ids))
+    return excluded(ids), extra_points(ids)
 
 
 def actual_reach(register: int, low_us: int, high_us: int, added: Added) -> tuple[int, int]:

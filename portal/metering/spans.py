@@ -22,7 +22,7 @@ from portal.core.remembering import remembered
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
 from portal.metering.nearest import Beside, Probe, counted_between, look_beside
-from portal.metering.points import excluded, extra_points
+from portal.metering.points import judged_and_extra
 from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
@@ -120,10 +120,10 @@ class Hung(NamedTuple):
 
 def hung_at(service_point_id: int) -> list[Installation]:
     """Return every installation of one service point with its meter, in the order of time; asked once for a page."""
-    return remembered(("hung", service_point_id), lambda: _HUNG(service_point_id))
+    return remembered(("hung", service_point_id), lambda: HUNG(service_point_id))
 
 
-_HUNG: Prepared[Installation] = Prepared(
+HUNG: Prepared[Installation] = Prepared(
     lambda point: (
         Installation.objects.filter(service_point=point)
         .select_related("meter", "service_point")
@@ -158,7 +158,7 @@ def counters_of(meters: Iterable[int]) -> dict[int, list[list[MeterRegister]]]:
 def _counters_of(meters: Collection[int]) -> dict[int, list[list[MeterRegister]]]:
     found: dict[int, dict[tuple[str, str, int], list[MeterRegister]]] = defaultdict(dict)
     few = len(meters) <= _METERS_FEW
-    for row in _REGISTERS(tuple(sorted(meters))) if few else _registers(meters):
+    for row in REGISTERS(tuple(sorted(meters))) if few else _registers(meters):
         found[row.meter_id].setdefault((row.register_id, row.unit, row.scale), []).append(row)
     return {meter: list(counters.values()) for meter, counters in found.items()}
 
@@ -168,7 +168,7 @@ def _registers(meters: Collection[int]) -> QuerySet[MeterRegister]:
     return rows.select_related("meter", "state").order_by("pk")
 
 
-_REGISTERS: Prepared[MeterRegister] = Prepared(_registers)
+REGISTERS: Prepared[MeterRegister] = Prepared(_registers)
 
 
 def roll_over(registers: Sequence[MeterRegister]) -> int | None:
@@ -192,7 +192,7 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
             owners.append(number)
     raw: list[list[CountPoint]] = [[] for _ in jobs]
     registers = frozenset(probe.register for probe in probes)
-    judged, extra = excluded(registers), extra_points(registers)
+    judged, extra = judged_and_extra(registers)
     left_out = {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
     known = remembered(("days", registers), dict[tuple[int, int], "SeenDay"])
     beside = look_beside(probes, excluded=left_out, known=known, also_us=_later())
@@ -312,8 +312,12 @@ def _stepwise(counts: Sequence[int], modulus: int | None) -> int:
     """Return what a dial counted, as `rollover_difference` says it of each step."""
     if modulus is None:
         return counts[-1] - counts[0] if counts else 0
-    passed, half = [(b - a) % modulus for a, b in pairwise(counts)], modulus // 2
-    return sum(passed) - modulus * sum(1 for step in passed if step > half)
+    half, rose = modulus // 2, counts[-1] - counts[0] if counts else 0
+    if 0 <= rose <= half and all(a <= b for a, b in pairwise(counts)):
+        return rose  # by no step of more than half a turn
+    passed = [(b - a) % modulus for a, b in pairwise(counts)]
+    turned_back: int = modulus * sum(1 for step in passed if step > half)
+    return sum(passed) - turned_back
 
 
 def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: _Likely) -> list[CountPoint]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from domain.reading import ReadQuality
-from domain.units import Unit, as_decimal, counts_to
+from domain.units import Unit, counts_to, rounded_ratio
 from domain.usage import CountPoint, count_at, unrolled, worse
 from portal.core.clock import now
 from portal.core.services import utility_zone
@@ -27,7 +28,7 @@ from portal.metering.reads import to_us
 from portal.metering.spans import CLOCK_AHEAD, Hung, counters_of, hung_at, points_beside, roll_over, written_down
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from fractions import Fraction
     from zoneinfo import ZoneInfo
@@ -297,20 +298,22 @@ class _Part:
         first = bisect_right(edges, self.window.start) - 1
         moment = self.window.start
         low = count_at(self.points, moment)
+        low_reading = self._reading(low[0], unit) if low is not None else None
         for index in range(first, len(rows)):
             if moment >= self.window.end:
                 return
             before, moment = moment, min(edges[index + 1], self.window.end)
             high = count_at(self.points, moment)
-            if low is not None and high is not None:
+            high_reading = self._reading(high[0], unit) if high is not None else None
+            if low is not None and high is not None and low_reading is not None and high_reading is not None:
                 rows[index].add(
-                    self._reading(high[0], unit) - self._reading(low[0], unit),
+                    high_reading - low_reading,
                     high[0] - low[0],
                     worse(low[1], high[1]),
                     interpolated=low[2] or high[2],
                     read_inside=self._read_between(before - _SECOND, moment),
                 )
-            low = high
+            low, low_reading = high, high_reading
 
     def _read_between(self, start: datetime, end: datetime) -> bool:
         place = bisect_left(self.points, start, key=_at)
@@ -341,8 +344,8 @@ class _Part:
         return self._rounded(shown, unit) + turns * self._rounded(self.modulus, unit)
 
     def _rounded(self, count: int, unit: Unit) -> Decimal:
-        register = self.register
-        return as_decimal(count * _worth(register.unit, register.scale, unit), PLACES[unit])
+        worth = _worth(self.register.unit, self.register.scale, unit)
+        return rounded_ratio(count * worth.numerator, worth.denominator, PLACES[unit])
 
 
 @lru_cache(maxsize=256)
@@ -371,8 +374,7 @@ def counters_at(service_point: ServicePoint, span: Span) -> list[Counter]:
     return [Counter(row, tuple(registers)) for row in rows for registers in of_meters.get(row.meter_id, ())]
 
 
-def _at(point: CountPoint) -> datetime:
-    return point.at
+_at: Callable[[CountPoint], datetime] = attrgetter("at")
 
 
 def _parts(

@@ -51,10 +51,12 @@ class Bounce:
 
 def is_bad(address: str) -> bool:
     """Tell whether messages to an address come back and its owner has not confirmed it since."""
-    return bool(_BAD(address.lower()))
+    return bool(BAD_ADDRESS(address.lower()))
 
 
-_BAD: Prepared[str] = Prepared(lambda address: BadAddress.objects.filter(email=address).values_list("email", flat=True))
+BAD_ADDRESS: Prepared[str] = Prepared(
+    lambda address: BadAddress.objects.filter(email=address).values_list("email", flat=True)
+)
 
 
 def bad_addresses() -> frozenset[str]:

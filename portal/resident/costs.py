@@ -52,7 +52,7 @@ def account_living_at(who: User | Viewer, service_point: ServicePoint, moment: d
     if seen.account is not None:
         found = _living(moment, service_point.pk).filter(allowed(seen, Permission.BILLS))[:1]
         return next(iter(found), None)
-    return next(iter(_LIVING(moment, service_point.pk, seen.user.pk)), None)
+    return next(iter(LIVING(moment, service_point.pk, seen.user.pk)), None)
 
 
 def _living(moment: datetime, service_point: int) -> QuerySet[Account]:
@@ -65,7 +65,7 @@ def _living(moment: datetime, service_point: int) -> QuerySet[Account]:
     return rows.select_related("billing__cycle").order_by("pk")
 
 
-_LIVING: Prepared[Account] = Prepared(
+LIVING: Prepared[Account] = Prepared(
     lambda moment, point, person: _living(moment, point).filter(allowed_to(person, Permission.BILLS))[:1]
 )
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.utils.formats import date_format
 from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
 
-from portal.core.remembering import remembered
 from portal.metering.calendar import Resolution, boundaries, floor, following, midnight
-from portal.resident.wording import clock_time, day_text, hour_label
+from portal.resident.wording import clock_time, day_text, day_words, hour_label
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -159,10 +159,10 @@ class Period:
         if self.by is By.HOUR:
             return self._hour_text(start)
         if self.by is By.WEEK:
-            return date_format(local, pgettext("day of a week, short", "D j"))
+            return day_words(local.date(), pgettext("day of a week, short", "D j"))
         if self.by is By.DAY:
             return str(local.day)
-        return date_format(local, "M")
+        return day_words(local.date(), "M")
 
     def row_title(self, start: datetime, end: datetime) -> str:
         """Return the full name of a bar: from when to when."""
@@ -174,8 +174,8 @@ class Period:
             return self._hours_text(start)
         local = start.astimezone(self.zone)
         if self.by in (By.DAY, By.WEEK):
-            return date_format(local, pgettext("day in a table", "D, M j"))
-        return date_format(local, pgettext("month", "F Y"))
+            return day_words(local.date(), pgettext("day in a table", "D, M j"))
+        return day_words(local.date(), pgettext("month", "F Y"))
 
     def _hours_text(self, start: datetime) -> str:
         end = following(start, "hour", self.zone)
@@ -183,16 +183,21 @@ class Period:
 
     def _hour_text(self, moment: datetime) -> str:
         """Return the name of an hour, which stands at its bar and on both sides of its row and the row before."""
-        key = ("hour", moment, self.zone.key, get_language())
-        return remembered(key, lambda: hour_label(moment, self.zone, twice=self._twice(moment)))
+        return _hour_words(moment, self.zone, get_language())
 
-    def _twice(self, moment: datetime) -> bool:
-        """Whether another hour of this day has the same name."""
-        local = moment.astimezone(self.zone)
-        return any(
-            (moment + step).astimezone(self.zone).replace(tzinfo=None, fold=0) == local.replace(tzinfo=None, fold=0)
-            for step in (_HOUR, -_HOUR)
-        )
+
+@lru_cache(maxsize=4096)
+def _hour_words(moment: datetime, zone: ZoneInfo, language: str | None) -> str:
+    return hour_label(moment, zone, twice=_twice(moment, zone))
+
+
+def _twice(moment: datetime, zone: ZoneInfo) -> bool:
+    """Whether another hour of this day has the same name."""
+    local = moment.astimezone(zone)
+    return any(
+        (moment + step).astimezone(zone).replace(tzinfo=None, fold=0) == local.replace(tzinfo=None, fold=0)
+        for step in (_HOUR, -_HOUR)
+    )
 
 
 def period_of(by: By, day: date, zone: ZoneInfo, *, at: datetime | None = None, piece: timedelta = PIECE) -> Period:

@@ -53,11 +53,11 @@ _SECOND_METERS = {"irrigation", "fire"}
 
 def preferred_unit(user: User) -> Unit:
     """Return the unit that a person wants to see."""
-    chosen = _UNIT_OF(user.pk)
+    chosen = UNIT_OF(user.pk)
     return Unit(chosen[0]) if chosen else Unit.GALLON
 
 
-_UNIT_OF: Prepared[str] = Prepared(lambda user: Preference.objects.filter(pk=user).values_list("unit", flat=True))
+UNIT_OF: Prepared[str] = Prepared(lambda user: Preference.objects.filter(pk=user).values_list("unit", flat=True))
 
 
 def prefer_unit(user: User, text: str) -> Unit:

@@ -18,6 +18,7 @@ from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.remembering import remembers
 from portal.customers.services import points_seen_by
+from portal.resident.ahead import ask_of_meters, ask_of_person, ask_of_place
 from portal.resident.compare import Compare
 from portal.resident.costs import account_living_at, cost_card, look_ahead
 from portal.resident.periods import By
@@ -57,9 +58,12 @@ def home(request: HttpRequest) -> HttpResponse:
 @remembers
 def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the usage of one service point, or of all meters of its home, in one of five views."""
-    user = viewer_of(request)
+    user, moment = viewer_of(request), now()
+    ask_of_person(user)
     service_point = service_point_of(user, public_id)
-    account, moment = _billed(request, user, service_point), now()
+    ask_of_place(user, service_point, moment)
+    account = _billed(request, user, service_point, moment)
+    ask_of_meters(service_point, account)
     if account is not None:
         look_ahead(account, moment)
     try:
@@ -91,12 +95,12 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _billed(request: HttpRequest, user: Viewer, service_point: ServicePoint) -> Account | None:
+def _billed(request: HttpRequest, user: Viewer, service_point: ServicePoint, moment: datetime) -> Account | None:
     """Return whose running cost stands on a whole page; the parts that a script asks for again do without it."""
     htmx = getattr(request, "htmx", None)
     if htmx and not htmx.history_restore_request:
         return None
-    return account_living_at(user, service_point, now())
+    return account_living_at(user, service_point, moment)
 
 
 @require_POST

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.utils.formats import date_format
+from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
 
 from domain.units import Unit
 
@@ -86,9 +87,19 @@ def hour_label(start: datetime, zone: ZoneInfo, *, twice: bool) -> str:
     return f"{text} {local.tzname()}" if twice else text
 
 
+def day_words(day: date, form: str) -> str:
+    """Return a day in a form of `date_format`: every row of every page has one, and the days are the same for all."""
+    return _day_words(day, form, get_language())
+
+
+@lru_cache(maxsize=4096)
+def _day_words(day: date, form: str, language: str | None) -> str:
+    return date_format(day, form)
+
+
 def day_text(day: date) -> str:
     """Return `Saturday, November 22, 2026`."""
-    return date_format(day, pgettext("long date", "l, F j, Y"))
+    return day_words(day, pgettext("long date", "l, F j, Y"))
 
 
 def moment_text(moment: datetime, zone: ZoneInfo) -> str:

@@ -6,9 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
 from django.db.models import F, Q
 
-from portal.core.prepared import Prepared
+from portal.core.prepared import Prepared, ask_ahead
+from portal.core.remembering import remembering
 from portal.customers.models import Account, Occupancy
 from portal.customers.services import ensure_premise, move_in
 
@@ -66,3 +68,24 @@ def test_what_does_not_hand_a_value_on_as_it_is_is_refused(homes: list[Account])
     shifted = Prepared(lambda number: Account.objects.annotate(next=F("pk") + number * 2).filter(next__gt=0))
     with pytest.raises(TypeError, match="another way"):
         shifted(3)
+
+
+def test_what_is_asked_ahead_is_not_asked_again_and_ends_with_the_page(
+    homes: list[Account], django_assert_num_queries: Counted
+) -> None:
+    lived, known = Prepared(_lived), Prepared(lambda account: Account.objects.filter(pk=account))
+    keys, moment = tuple(account.pk for account in homes), START + timedelta(days=5)
+    with remembering():
+        with django_assert_num_queries(1 if connection.vendor == "postgresql" else 2):
+            ask_ahead((lived, keys, moment, "water"), (known, keys[1]), (lived, (), moment, "water"))
+        with django_assert_num_queries(0):
+            ask_ahead((known, keys[1]))
+            addresses = [row.service_point.premise.address for row in lived(keys, moment, "water")]
+            assert addresses == ["0 Elm Street", "1 Elm Street", "2 Elm Street"]
+            assert known(keys[1]) == [homes[1]]
+        with django_assert_num_queries(1):
+            assert known(keys[2]) == [homes[2]]  # nobody asked for it ahead
+    Account.objects.filter(pk=keys[1]).update(name="Beto")
+    assert [account.name for account in known(keys[1])] == ["Beto"]
+    with django_assert_num_queries(0):
+        ask_ahead((known, keys[0]))  # no page: nobody could be given it
