@@ -119,7 +119,7 @@ def measure(viewers: int, rounds: int, sessions: Path) -> None:
     django.setup()
     homes = [(Viewer(*viewer), several) for viewer, several in json.loads(sessions.read_text(encoding="utf-8"))]
     with _served() as (port, process):
-        _stage("usage", lambda: _usage_pages(port, homes, rounds))
+        _stage("usage", lambda: _usage_pages(port, process.pid, homes, rounds))
         _stage("sign_in_to_chart", lambda: _sign_in_to_chart(port))
         _stage("live", lambda: _live(port, process.pid, [viewer for viewer, _ in homes[:viewers]]))
 
@@ -213,7 +213,7 @@ def _get(client: http.client.HTTPConnection, path: str, cookie: str) -> tuple[in
     return answer.status, time.perf_counter() - began, size
 
 
-def _usage_pages(port: int, homes: Sequence[tuple[Viewer, bool]], rounds: int) -> Figures:
+def _usage_pages(port: int, pid: int, homes: Sequence[tuple[Viewer, bool]], rounds: int) -> Figures:
     """Ask for every view of many homes, each home for the first time; then for the very same pages again."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     for query in VIEWS.values():  # what a process needs once is no part of a page's time: the last home pays for it
@@ -221,7 +221,7 @@ def _usage_pages(port: int, homes: Sequence[tuple[Viewer, bool]], rounds: int) -
     asked = _asked([viewer for viewer, _ in homes], [viewer for viewer, several in homes if several], rounds)
     found: Figures = {}
     for kind in ("cold", "warm"):
-        taken, sizes = dict[str, list[float]](), list[int]()
+        taken, sizes, used_s = dict[str, list[float]](), list[int](), cpu_s(pid)
         for name, viewer in asked:
             status, took_s, size = _get(client, f"/usage/{viewer.public_id}/{VIEWS[name]}", viewer.cookie)
             if status != 200:
@@ -230,7 +230,8 @@ def _usage_pages(port: int, homes: Sequence[tuple[Viewer, bool]], rounds: int) -
             sizes.append(size)
         every = [took_s for values in taken.values() for took_s in values]
         views = {name: _spread(values) for name, values in taken.items()}
-        found[kind] = {"pages": len(every), "all": _spread(every), **views}
+        each_ms = rounded(1000 * (cpu_s(pid) - used_s) / len(every))
+        found[kind] = {"pages": len(every), "serve_cpu_ms_per_page": each_ms, "all": _spread(every), **views}
         found["page_bytes_median"] = round(statistics.median(sizes))
         say(f"usage pages, {kind}: {found[kind]['all']}")
     return found
