@@ -28,6 +28,18 @@ HEADWATER = Path(sys.executable).with_name("headwater")
 START_S = 1781727605.0  # Wednesday 17 June 2026, 15:20:05 in Chicago: a summer afternoon, far from any midnight
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fill and serve two portals at most, whatever the number of workers: one for every page's looks, one for all else.
+
+    The filling takes longer than most of the tests. Two, because one chain of all of them would end last.
+    """
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here:
+            group = "browser-pages" if item.path.name == "test_every_page.py" else "browser"
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @dataclass(frozen=True)
 class ServedPortal:
     """The portal under test."""
