@@ -51,6 +51,15 @@ def _click(selector: str, wait_for: str) -> Callable[[Page], None]:
     return act
 
 
+def _follow(selector: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        before = page.url
+        page.click(selector)
+        page.wait_for_url(lambda url: url != before)
+
+    return act
+
+
 def _table(page: Page) -> None:
     page.click("#usage-numbers-toggle")
     page.wait_for_selector("#usage-table table")
@@ -142,6 +151,9 @@ LOOKS = [
     Look("message-real-unknown", "/message/", then=_code("bcdf-ghjk-mnpqr")),
     Look("outbox", "/outbox/"),
     Look("staff-messages", "/staff/messages/", as_="staff@example.org"),
+    Look("staff-people", "/staff/people/", as_="staff@example.org"),
+    Look("address-link-void", "/address/none/"),
+    Look("profile-accounts-unlink", "/profile/accounts/", as_="ana@example.org", then=_follow("a[href$='/unlink/']")),
     Look("help", "/help/"),
     Look("help-security", "/help/security/"),
     Look("help-privacy", "/help/privacy/"),

@@ -165,6 +165,17 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
     assert pages.faults_now(other) == []
 
 
+def test_what_hangs_on_an_account(visit: Visit, billed: Callable[[str], str]) -> None:
+    page = visit.open("/staff/?q=20+00101+00", as_=STAFF, size=pages.PHONE)
+    parts = ("next-bill/", "final/", "delivery/", "agreements/")
+    links = page.eval_on_selector_all("main a[href]", "links => links.map(link => link.href)")
+    bill = next(link for link in links if "/staff/bills/" in link)
+    found = [next(link for link in links if part in link) for part in parts]
+    for link in (*found, f"{bill}sheet/"):
+        page.goto(link)
+        assert pages.faults(page, axe_at=pages.PHONE) == [], link
+
+
 @pytest.mark.parametrize(
     "path",
     ["bills/", "bills/?state=issued&cycle=N1&month=2026-05", "bills/held/", "cycles/", "rates/new/", "rates/compare/"],
