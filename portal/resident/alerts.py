@@ -98,7 +98,7 @@ def say(request: HttpRequest, public_id: str) -> HttpResponse:
             messages.success(request, _("Thank you. Your answer is kept, and we do not remind you of this any more."))
         elif what == "quiet":
             days = request.POST.get("days", "")
-            until = services.quiet(row, int(days) if days.isdecimal() else 0, actor=person)
+            until = services.quiet(row, int(days) if days.isdecimal() and len(days) < 3 else 0, actor=person)
             messages.success(request, _("You get no such message until %(when)s.") % {"when": _moment(until, person)})
         else:
             raise Http404

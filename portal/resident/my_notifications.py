@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from portal.customers.permissions import Viewer
 
 
+_DIGITS_MAX = 4
+"""Of hours and days; of thousands of digits Python makes no number at all."""
+
+
 @require_GET
 @never_cache
 @login_required
@@ -105,13 +109,13 @@ def _wish(request: HttpRequest, kind: Kind) -> Wish:
     posted, name = request.POST, kind.value
     number = posted.get(f"{name}-number", "")
     rule = RULES[kind]
-    if rule.number is not None and not number.isdecimal():
-        raise Refused(f"{name}-number", _("Enter a whole number."))
+    if rule.number is not None and not (number.isdecimal() and len(number) <= _DIGITS_MAX):
+        raise Refused("number", _("Enter a whole number."))
     return Wish(
         on=f"{name}-on" in posted,
         by_email=f"{name}-email" in posted,
         by_sms=f"{name}-sms" in posted,
-        number=min(int(number), 10_000) if rule.number is not None else None,
+        number=int(number) if rule.number is not None else None,
     )
 
 

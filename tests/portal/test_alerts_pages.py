@@ -101,6 +101,7 @@ def test_it_is_acknowledged_answered_and_quieted_by_forms(home: Home, ana: User)
     assert "This was my pool or spa: &lt;b&gt;the spa&lt;/b&gt;" in shown
     assert 'id="be-quiet"' in shown
     assert client.post(say, {"do": "quiet", "days": "400"}).status_code == 422
+    assert client.post(say, {"do": "quiet", "days": "9" * 5_000}).status_code == 422
     client.post(say, {"do": "quiet", "days": "7"})
     assert AlertSetting.objects.get().quiet_until is not None
     assert "You asked for no such message until June 24, 2026" in page(ana, SETTINGS)
@@ -164,6 +165,8 @@ def test_each_form_of_my_notifications_keeps_what_it_says(home: Home, ana: User)
         ({"form": "add-limit", "amount": "5", "unit": "gal", "per": "hour"}, "a1m1-limit-email"),
         ({"form": "away", "first-day": "2026-06-20", "last-day": "2026-06-10", "email": "on"}, "a1m1-away-first-day"),
         ({"form": "meter", "silent-shown": "1", "silent-on": "on", "silent-email": "on", "silent-number": "1"},
+         "a1m1-silent-number"),
+        ({"form": "meter", "silent-shown": "1", "silent-on": "on", "silent-email": "on", "silent-number": "9" * 5_000},
          "a1m1-silent-number"),
         ({"form": "meter", "leak-shown": "1", "leak-on": "on"}, "a1m1-leak-email"),
         ({"form": "meter", "leak-shown": "1", "leak-on": "on", "leak-sms": "on"}, "a1m1-leak-sms"),
