@@ -256,13 +256,21 @@ def test_what_is_no_report_is_refused(report: bytes) -> None:
 
 
 def test_reports_cut_or_damaged_anywhere_do_no_harm(ana: User) -> None:
-    report = _report(_email(ana, sent_at=NOON))
+    """What marks an address still says that it failed, and of which message; nothing else is touched."""
+    message, other = _email(ana, sent_at=NOON), _email(ana, "k2", sent_at=NOON)
+    report = _report(message)
     for cut in range(0, len(report), 37):
         for damaged in (report[:cut], report[:cut] + b"\xff\x00" + report[cut + 2 :]):
             try:
                 take_report(damaged, label="tests")
             except Refused:
-                continue
+                assert not BadAddress.objects.exists()
+            if BadAddress.objects.exclude(email=ana.email).exists() or is_bad(ana.email):
+                assert b"Action: failed" in damaged
+                assert message.public_id.encode() in damaged
+            BadAddress.objects.all().delete()
+    other.refresh_from_db()
+    assert other.bounced_at is None
 
 
 def test_a_marked_address_gets_nothing_but_sign_in_until_its_owner_confirms_it(client: Client, ana: User) -> None:
