@@ -28,6 +28,7 @@ HEADWATER = Path(sys.executable).with_name("headwater")
 START_S = 1781727605.0  # Wednesday 17 June 2026, 15:20:05 in Chicago: a summer afternoon, far from any midnight
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fill and serve two portals at most, whatever the number of workers: one for every page's looks, one for all else.
 
