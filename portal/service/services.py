@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from portal.billing import fees
 from portal.core.clock import now
 from portal.core.errors import Refused
+from portal.core.prepared import Prepared
 from portal.core.services import audit, utility_zone
 from portal.service.models import Banner
 
@@ -46,8 +47,14 @@ class BannerWords:
 
 def banners(moment: datetime) -> list[Banner]:
     """Return what is shown at a moment: outages first, then what began last."""
-    found = Banner.objects.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=moment), starts_at__lte=moment)
-    return sorted(found.order_by("-starts_at", "-pk"), key=lambda row: row.kind != Banner.Kind.OUTAGE)
+    return sorted(_SHOWN_AT(moment), key=lambda row: row.kind != Banner.Kind.OUTAGE)
+
+
+_SHOWN_AT: Prepared[Banner] = Prepared(
+    lambda moment: Banner.objects.filter(
+        Q(ends_at__isnull=True) | Q(ends_at__gt=moment), starts_at__lte=moment
+    ).order_by("-starts_at", "-pk")
+)
 
 
 @transaction.atomic
