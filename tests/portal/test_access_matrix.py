@@ -350,7 +350,7 @@ def test_pages_without_an_identifier_ask_who_it_is(unwritten: World) -> None:
     assert check(unwritten, unwritten.ana, rows, (*NOBODY, "stranger", "looking")) == ""
 
 
-def test_who_came_later_reaches_nothing_of_who_LT_before(unwritten: World) -> None:
+def test_who_came_later_reaches_nothing_of_who_lived_there_before(unwritten: World) -> None:
     theirs = (account, point)
     rows = {
         name: row
