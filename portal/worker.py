@@ -19,7 +19,7 @@ from portal.access.second_steps import seal_second_steps
 from portal.alerts.evaluation import look_at_bills, look_at_leaks, look_at_notices, look_at_usage
 from portal.billing.auditing import audit_nightly
 from portal.billing.nightly import daily_money
-from portal.comparison.averages import compute_similar_homes
+from portal.comparison.averages import compute_similar_homes, fill_earlier_month
 from portal.core.clock import clock, now
 from portal.core.logs import without_personal_data
 from portal.core.models import DueJob
@@ -61,6 +61,7 @@ JOBS = (
     Job("forget old tries and sign-ins", timedelta(days=1), forget),
     Job("encrypt second steps with today's key", timedelta(days=1), seal_second_steps),
     Job("similar homes", timedelta(days=1), compute_similar_homes),
+    Job("similar homes of earlier months", timedelta(minutes=10), fill_earlier_month),
     Job("late fees and budget plans", timedelta(days=1), daily_money),
     Job("audit the books", timedelta(days=1), audit_nightly),
     Job("take away what is past its time", timedelta(days=1), forget_old),

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 DAYS_AGAIN = 35
 """So many days are computed anew each time: reads that came late, corrections, homes that were left out since."""
-MONTHS_BACK_AT_ONCE = 3
 CAP_MEDIANS = 3
 _DAY = timedelta(days=1)
 _SIZES = ((2, "1-2"), (4, "3-4"), (10**6, "5+"))
@@ -45,26 +44,33 @@ _TRUSTED = {int(ReadQuality.MEASURED), int(ReadQuality.EDITED)}
 
 
 def compute_similar_homes(moment: datetime) -> int:
-    """Compute the means of the last days, and of some months further back that were never computed; return the days.
+    """Compute the means of the last days, and of one month further back that was never computed; return the days.
 
     Doing it again gives the same rows, whatever was there.
     """
     zone = utility_zone()
     today = moment.astimezone(zone).date()
-    days = [today - _DAY * n for n in range(DAYS_AGAIN, 0, -1)]
+    first = today - _DAY * DAYS_AGAIN
+    if not PeerHome.objects.exists():  # the first time: no month begins in its middle
+        first = first.replace(day=1)
+    days = [first + _DAY * n for n in range((today - first).days)]
     months = sorted({day.replace(day=1) for day in days})
     for month in months:
         compute_days(month, [day for day in days if day.replace(day=1) == month], zone)
-    for _ in range(MONTHS_BACK_AT_ONCE):
-        oldest = PeerHome.objects.aggregate(month=Min("month"))["month"]
-        if oldest is None or not DailyVolume.objects.filter(day__lt=oldest).exists():
-            break
-        before = (oldest - _DAY).replace(day=1)
-        month_days = [before + _DAY * n for n in range((oldest - before).days)]
-        days += month_days
-        if not compute_days(before, month_days, zone):
-            break
-    return len(days)
+    return len(days) + fill_earlier_month(moment)
+
+
+def fill_earlier_month(_moment: datetime) -> int:
+    """Compute the youngest month that was never computed and return its days; 0: there is none with water use.
+
+    One month a turn: the worker has other things to do, and comes back soon as long as there is one.
+    """
+    oldest = PeerHome.objects.aggregate(month=Min("month"))["month"]
+    if oldest is None or not DailyVolume.objects.filter(day__lt=oldest).exists():
+        return 0
+    before = (oldest - _DAY).replace(day=1)
+    days = [before + _DAY * n for n in range((oldest - before).days)]
+    return len(days) if compute_days(before, days, utility_zone()) else 0
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from domain.reading import ReadQuality
 from portal.billing.models import ServiceAgreement
-from portal.comparison.averages import cap_of, compute_similar_homes, round_up, shown_mean
+from portal.comparison.averages import cap_of, compute_similar_homes, fill_earlier_month, round_up, shown_mean
 from portal.comparison.models import OptOut, PeerDay, PeerGroup, PeerHome
 from portal.comparison.peers import HOMES_LEAST, similar_use
 from portal.comparison.services import leave_out, left_out
@@ -109,6 +109,22 @@ def test_it_can_be_done_again_and_late_data_are_taken_in() -> None:
     DailyVolume.objects.filter(day=DAYS[4]).update(quality=int(ReadQuality.ESTIMATED))
     compute_similar_homes(NOON)
     assert DAYS[4] not in use(points[0])  # nobody was really read that day
+
+
+def test_earlier_months_are_filled_one_a_turn_until_nobody_lived_there() -> None:
+    homes(HOMES_LEAST + 1)
+    early = [date(2026, 3, 30), date(2026, 4, 10), date(2026, 5, 1)]
+    for row in MeterRegister.objects.all():
+        DailyVolume.objects.bulk_create(
+            DailyVolume(register=row.pk, day=day, counts=700, quality=0, interpolated=True) for day in early
+        )
+    compute_similar_homes(NOON)
+    assert {*early[1:]} <= {*PeerDay.objects.values_list("day", flat=True)}
+    PeerHome.objects.filter(month=date(2026, 4, 1)).delete()
+    PeerDay.objects.filter(day=early[1]).delete()
+    assert fill_earlier_month(NOON) == 30
+    assert PeerDay.objects.filter(day=early[1]).exists()
+    assert fill_earlier_month(NOON) == 0  # nobody had moved in on 1 March
 
 
 def test_the_members_of_a_month_are_fixed() -> None:
