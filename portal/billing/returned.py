@@ -40,8 +40,8 @@ def returned_bills(accounts: Sequence[Account]) -> list[Returned]:
 
     It ends when an address is chosen that works, when the owner confirms the old one, or with the next bill that went.
     """
-    paper = set(BillingAccount.objects.filter(account__in=accounts, paper=True).values_list("account", flat=True))
-    asked = [account for account in accounts if account.pk not in paper]
+    billed = set(BillingAccount.objects.filter(account__in=accounts, paper=False).values_list("account", flat=True))
+    asked = [account for account in accounts if account.pk in billed]
     both, bad = known_addresses([account.pk for account in asked]), bad_addresses()
     known = {account: [address.lower() for address in some] for account, some in both.items()}
     found: list[Returned] = []
