@@ -28,9 +28,13 @@ def data_dir() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for the session (Playwright allows one to a process); every test gets contexts of its own."""
+    """One browser for a file of tests; every test gets contexts of its own.
+
+    It ends with the file: while Playwright lives, its event loop counts as running, and neither Django nor asyncio work
+    in what the same process tests next.
+    """
     pages.chromium_path()
     with sync_playwright() as playwright:
         browser = pages.launch(playwright)

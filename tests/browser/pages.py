@@ -51,8 +51,9 @@ class Today:
 
 
 def chromium_path() -> str:
-    """Return Debian's Chromium; the test skips with one line where it is absent."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    """Return Debian's Chromium, rather without a window; the test skips with one line where it is absent."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
         pytest.skip("required-chromium: no chromium on PATH; apt-get install chromium")
     return found
