@@ -84,7 +84,7 @@ def test_a_stage_that_fails_says_so_and_the_next_one_runs(capsys: pytest.Capture
 
 
 def test_what_a_program_started_ends_with_it() -> None:
-    child = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.stdin.read()"
+    child = "import signal, subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); signal.pause()"
     with pages._running([sys.executable, "-c", child], os.environ, limit_s=60) as process:
         assert process.stdout is not None
         started = int(process.stdout.readline())

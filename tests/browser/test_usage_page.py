@@ -78,6 +78,7 @@ def test_the_running_hour_counts_on_as_reads_come(visit: Visit, portal: ServedPo
 
 
 def test_a_period_is_compared_in_chart_table_and_words(visit: Visit) -> None:
+    visit.portal.homes("similar")
     page = visit.open(as_="usage-una@example.org", size=pages.PHONE)
     page.click("#by-week")
     page.wait_for_selector('#by-week[aria-current="true"]')
