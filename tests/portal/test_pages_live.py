@@ -108,6 +108,7 @@ def test_a_stream_resumes_where_the_page_stood(
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.01)
     # The test's rows are in a transaction that only this thread's connection sees.
     monkeypatch.setattr(stream, "_looked_up", sync_to_async(stream._missed))
+    monkeypatch.setattr(stream, "look_after_connections", lambda: None)
 
     async def first_two() -> list[bytes]:
         events: Any = stream._events(ana.pk, elm.pk, number)
