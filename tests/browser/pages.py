@@ -73,6 +73,11 @@ def sign_in(page: Page, base_url: str, email: str, password: str) -> None:
     page.wait_for_url(lambda url: "/accounts/login/" not in url)
 
 
+def wait_for_focus(page: Page, id_: str) -> None:
+    """Wait until the element of that id has the focus; a page that is still coming has none. Fails after 30 s."""
+    page.wait_for_function("id => document.activeElement?.id === id", arg=id_)
+
+
 def read_today(page: Page) -> Today:
     """Return what the usage page shows now."""
     value = page.get_attribute("#today-volume", "data-value")

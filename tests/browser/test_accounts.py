@@ -64,7 +64,7 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     type_into(page, "#id_amount", "about sixty")
     page.keyboard.press("Enter")
     page.wait_for_selector("#error-summary")
-    assert page.evaluate("document.activeElement.id") == "error-summary"
+    pages.wait_for_focus(page, "error-summary")
     described = page.get_attribute("#id_amount", "aria-describedby") or ""
     assert "id_amount_error" in described.split()
     assert pages.faults(page) == []
@@ -189,7 +189,7 @@ def test_a_cancelled_passkey_is_said_and_without_javascript_none_is_offered(visi
     page = visit.open("/accounts/login/", size=pages.PHONE)  # no passkeys for a bare number: the browser refuses
     page.click("#passkey_login")
     page.wait_for_selector("#passkey-problem")
-    assert page.evaluate("document.activeElement.id") == "passkey-problem"
+    pages.wait_for_focus(page, "passkey-problem")
     assert pages.faults(page) == []
     context = visit.browser.new_context(java_script_enabled=False)
     plain = context.new_page()

@@ -28,11 +28,11 @@ def test_a_request_is_made_answered_and_seen(visit: Visit) -> None:
     page.fill("#wished-on", (TODAY - timedelta(days=3)).isoformat())
     page.evaluate("() => document.querySelector('#request-form').noValidate = true")
     page.click("#send-request")
-    assert page.evaluate("() => document.activeElement.id") == "error-summary"
+    pages.wait_for_focus(page, "error-summary")
     assert page.title().startswith("Error: ")
     assert pages.faults(page) == []
     page.click("#error-summary a")
-    assert page.evaluate("() => document.activeElement.id") == "wished-on"
+    pages.wait_for_focus(page, "wished-on")
     page.fill("#wished-on", (TODAY + timedelta(days=9)).isoformat())
     page.click("#send-request")
     number = page.inner_text("#request-number")
@@ -178,7 +178,7 @@ def test_the_main_journeys_with_the_keyboard_alone(visit: Visit) -> None:
     page.focus("body")
     _tab_to(page, ".usa-skipnav")
     page.keyboard.press("Enter")
-    assert page.evaluate("() => document.activeElement.id") == "content"
+    pages.wait_for_focus(page, "content")
     _tab_to(page, "#id_login")
     page.keyboard.type(HANA)
     _tab_to(page, "#id_password")

@@ -91,7 +91,7 @@ def _invite(holder: Page) -> None:
     holder.click("#send-invitation")
     holder.wait_for_selector("#invite-error")
     assert "whole email address" in holder.inner_text("#invite-error")
-    assert holder.evaluate("() => document.activeElement.id") == "error-summary"
+    pages.wait_for_focus(holder, "error-summary")
     assert pages.faults(holder) == []
     holder.fill("#email", GUEST)
     holder.check("#level-view-usage")
