@@ -58,6 +58,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     stranger = visit.open("/help/", size=pages.PHONE)
     desk.select_option("#id_kind", "outage")
     desk.click("#save-banner")
+    desk.wait_for_load_state()
     assert desk.locator("#error-summary a").count() == 1
     assert pages.faults(desk) == []
     desk.fill("#id_title_en", "Payments are down tonight")
@@ -147,6 +148,7 @@ def test_everything_but_the_chart_works_without_javascript(visit: Visit) -> None
     page.click("#switch-language")
     assert page.get_attribute("html", "lang") == "en"
     page.click("#sign-out")
+    page.wait_for_load_state()
     assert "/accounts/" in page.url or page.locator("#sign-in-link").count()
 
 

@@ -18,8 +18,8 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     page.fill("#phone-number", "12")
     page.check("#phone-consent")
     page.click("#send-code")
-    assert page.locator("#error-summary").is_visible()
     pages.wait_for_focus(page, "error-summary")
+    assert page.locator("#error-summary").is_visible()
     assert pages.faults(page) == []
     page.fill("#phone-number", "(405) 555-0142")
     page.click("#send-code")

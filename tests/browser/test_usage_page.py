@@ -308,4 +308,5 @@ def test_the_page_works_without_javascript(visit: Visit, portal: ServedPortal) -
     assert page.locator("#usage-table tr[data-value]").count() == 16
     page.click("#unit-m3")
     page.click("#by-day")
+    page.wait_for_load_state()
     assert page.locator("#usage-table tr[data-value]").count() == 17
