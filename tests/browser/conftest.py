@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.browser import pages
 from tests.browser.homes import PASSWORD
+from tests.browser.slow_link import slow_link
 from tests.migrated import copy_tables
 
 if TYPE_CHECKING:
@@ -97,11 +99,24 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPortal]:
         )
     try:
         _wait_until_served(served.url, process, directory / "serve.log")
-        yield served
+        with _perhaps_slow(served) as reached:
+            yield reached
     finally:
         process.terminate()
         process.wait(timeout=30)
         log.close()
+
+
+@contextmanager
+def _perhaps_slow(served: ServedPortal) -> Iterator[ServedPortal]:
+    """The portal behind a slow link, when HEADWATER_SLOW_PAGES_MS asks for one."""
+    slow_ms = float(os.environ.get("HEADWATER_SLOW_PAGES_MS", 0))
+    if not slow_ms:
+        yield served
+        return
+    base, _, port = served.url.rpartition(":")
+    with slow_link(int(port), slow_ms / 1000) as slow:
+        yield replace(served, url=f"{base}:{slow}")
 
 
 def _wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
