@@ -26,17 +26,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from headwater.demo.processes import free_port as free_port
+
 if TYPE_CHECKING:
     from typing import Self
 
 START_S = 20.0
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody uses just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def nats_server() -> str | None:

@@ -11,13 +11,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from headwater.demo.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +91,7 @@ class Server:
     def __init__(self, folder: Path, binaries: Path, step_down: Sequence[str]) -> None:
         self.data = folder / "data"
         self._log, self._binaries, self._step_down = folder / "log", binaries, step_down
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,12 +122,6 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=within_s)
                 return
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait(binaries: Path, port: int, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from domain.errors import ResourceUnavailable
 
+_PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -30,11 +32,16 @@ def headwater_command(*arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on the loopback address now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that is free on the loopback address now, and stays so until it is used.
+
+    It lies below those that the kernel gives out by itself (32768 and up): nobody who asks it for any port, as each
+    outgoing connection does, is given this one in the meantime.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def tail(path: Path, lines: int = 12) -> str:
