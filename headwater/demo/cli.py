@@ -14,6 +14,7 @@ from types import FrameType
 import click
 
 from domain.errors import ConfigError, ResourceUnavailable
+from headwater.demo.check import run_check  # here: Python ends by SIGINT, not with 130, if one strikes an import
 from headwater.demo.reconcile import Reconciliation
 from headwater.demo.sabotage import KINDS
 from headwater.demo.system import Options, System
@@ -118,8 +119,6 @@ def demo(
         system.start(progress)
         started = True
         if check:
-            from headwater.demo.check import run_check
-
             result = run_check(system, seconds=seconds, kills=kills, progress=progress)
         else:
             watch(system)
