@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +59,28 @@ def _skips_by_reason(terminal: pytest.TerminalReporter) -> Counter[str]:
     )
 
 
+def _required_but_skipped(terminal: pytest.TerminalReporter) -> list[str]:
+    required = tuple(f"required-{name}:" for name in os.environ.get("HEADWATER_REQUIRE", "").split(",") if name)
+    return [reason for reason in _skips_by_reason(terminal) if reason.startswith(required)]
+
+
+def _broken(terminal: pytest.TerminalReporter) -> dict[str, str]:
+    """Return the tests that failed, or whose fixtures did, each with the last line of what it said."""
+    reports = [*terminal.stats.get("failed", []), *terminal.stats.get("error", [])]
+    return {re.sub(r"@[^][]*$", "", report.nodeid): _last_words(report) for report in reports}  # less the group
+
+
+def _last_words(report: pytest.TestReport | pytest.CollectReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return " ".join(str(crash.message if crash else report.longrepr).split())[:300]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the skips by reason, and which of them are failures because this machine must have what they need."""
+    """Print the skips by reason; write what failed to the file HEADWATER_FAILED_TESTS, for `scripts/test`."""
+    if "HEADWATER_FAILED_TESTS" in os.environ and not hasattr(terminalreporter.config, "workerinput"):
+        lines = [f"{name}\t{words}\n" for name, words in sorted(_broken(terminalreporter).items())]
+        lines += [f"required and skipped\t{reason}\n" for reason in _required_but_skipped(terminalreporter)]
+        Path(os.environ["HEADWATER_FAILED_TESTS"]).write_text("".join(lines), encoding="utf-8")
     for reason, count in sorted(_skips_by_reason(terminalreporter).items()):
         terminalreporter.write_line(f"skipped {count}: {reason}")
     for report in terminalreporter.stats.get("passed", []):
@@ -72,12 +93,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run when something named in HEADWATER_REQUIRE was skipped."""
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    required = [name for name in os.environ.get("HEADWATER_REQUIRE", "").split(",") if name]
     if terminal is None or hasattr(session.config, "workerinput"):
         return
-    broken = [
-        reason for reason in _skips_by_reason(terminal) if reason.startswith(tuple(f"required-{r}:" for r in required))
-    ]
+    broken = _required_but_skipped(terminal)
     if broken and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         terminal.write_line(f"required here but skipped: {'; '.join(broken)}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
