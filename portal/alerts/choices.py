@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One person who may manage the alerts of one account; may: what else they may do with it."""
+    """One person who may manage the alerts of one account; may: what else they may do with it; since: for how long."""
 
     user: User
     account: int
     may: frozenset[Permission]
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ class Choices:
         ]
         return [choice for choice in found if choice.on]
 
+    def listening_before(self, account: int, moment: datetime) -> frozenset[int]:
+        """Return the users who listen to an account since before a moment."""
+        return frozenset(one.user.pk for one in self.listeners.get(account, ()) if one.since <= moment)
+
     def own(self, setting: AlertSetting) -> list[Choice]:
         """Return whose threshold it is, when they may still have one: nobody else is told of it."""
         needs = {RULES[Kind(setting.kind)].needs, Permission.BILLS if setting.unit == "usd" else Permission.USAGE}
@@ -110,7 +115,7 @@ def choices_of(accounts: Collection[int]) -> Choices:
     ).select_related("user")
     for row in access.order_by("pk"):
         may = frozenset(permission for permission, with_it in levels.items() if row.level in with_it)
-        result.listeners[row.account_id].append(Listener(row.user, row.account_id, may))
+        result.listeners[row.account_id].append(Listener(row.user, row.account_id, may, row.granted_at))
     for setting in AlertSetting.objects.filter(account__in=accounts).order_by("pk"):
         if setting.kind == Kind.THRESHOLD:
             result.thresholds[setting.account_id, setting.service_point_id].append(setting)

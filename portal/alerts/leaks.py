@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from portal.alerts.choices import choices_of
-from portal.alerts.kinds import Kind
+from portal.alerts.kinds import LATE, Kind
 from portal.alerts.models import Alert, Watermark
 from portal.alerts.telling import Found, end, keep
 from portal.customers.models import Occupancy
@@ -26,10 +26,17 @@ _MARK = "leak cases"
 
 
 def look(now: datetime) -> list[Alert]:
-    """Open alerts for leak cases that are new or still run, and end those of cases that cleared."""
+    """Open alerts for leak cases that are new or still run, and end those of cases that cleared.
+
+    Cases of two ingest workers may commit out of order, and a meter may be claimed after its leak: whatever cleared
+    so lately that it would still be sent is looked at each time, however far the mark has come.
+    """
     seen, _ = Watermark.objects.get_or_create(name=_MARK)
     cases = list(
-        LeakCase.objects.filter(Q(cleared_at__isnull=True) | Q(pk__gt=seen.value), installation__isnull=False)
+        LeakCase.objects.filter(
+            Q(cleared_at__isnull=True) | Q(cleared_at__gte=now - LATE) | Q(pk__gt=seen.value),
+            installation__isnull=False,
+        )
         .select_related("installation")
         .order_by("pk")
     )
@@ -69,7 +76,8 @@ def _found(cases: list[tuple[LeakCase, Occupancy]], now: datetime) -> Iterator[F
         state.register.meter_id: state.last_read_at for state in states.select_related("register")
     }
     for case, row in cases:
-        if case.opened_at > now or not choices.listeners.get(row.account_id):
+        there = choices.listening_before(row.account_id, case.cleared_at or now)
+        if case.opened_at > now or not there:
             continue
         happened = max(case.opened_at, row.start)
         yield Found(
@@ -80,7 +88,7 @@ def _found(cases: list[tuple[LeakCase, Occupancy]], now: datetime) -> Iterator[F
             since=max(began_at(case), row.start),
             happened_at=happened,
             evidence=_evidence(case, whole=began_at(case) >= row.start),
-            who=choices.of(Kind.LEAK, row.account_id, row.service_point_id),
+            who=[one for one in choices.of(Kind.LEAK, row.account_id, row.service_point_id) if one.user.pk in there],
             about=case.public_id,
             fresh=case.cleared_at or max(happened, heard.get(case.meter_id, happened)),
         )

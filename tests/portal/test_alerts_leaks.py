@@ -7,7 +7,7 @@ import pytest
 from portal.alerts import services
 from portal.alerts.choices import choices_of
 from portal.alerts.kinds import Kind
-from portal.alerts.models import Alert, AlertRecipient, AlertSetting
+from portal.alerts.models import Alert, AlertRecipient, AlertSetting, Watermark
 from portal.customers.models import AccountAccess, Occupancy
 from portal.customers.services import end_access, grant_access, move_in, move_out
 from portal.notifications.models import Message
@@ -120,6 +120,33 @@ def test_a_leak_that_came_and_went_between_two_looks_is_not_lost_and_an_old_one_
         (False, True),
     ]
     assert subjects(ana) == ["Water may be leaking", "Over: Water may be leaking"]
+
+
+def test_a_leak_whose_case_commits_after_a_later_one_is_told_although_it_has_cleared() -> None:
+    home, other = home_of(ana := reader()), home_of(ben := reader("ben@example.org"), number=2)
+    leak_case(other, NOON - HOUR, alarm="quick")
+    look_at_events(NOON)
+    assert (subjects(ana), subjects(ben)) == ([], ["Water may be leaking"])
+    slow = leak_case(home, NOON - 2 * HOUR, alarm="slow")
+    slow.cleared_at = NOON - HOUR
+    slow.save()
+    Watermark.objects.filter(name="leak cases").update(value=slow.pk)  # its number was taken before the other's
+    guest = guest_of(home, "guest@example.org", Level.MANAGE_ALERTS)
+    AccountAccess.objects.filter(user=guest).update(granted_at=NOON - HOUR / 2)
+    for minute in range(3):
+        look_at_events(NOON + minute * HOUR / 60)
+    assert subjects(ana) == ["Water may be leaking", "Over: Water may be leaking"]
+    assert sent_to(guest) == []  # who came after it had cleared hears of nothing that was before
+
+
+def test_a_leak_that_cleared_before_anybody_listened_is_no_news_to_who_registers() -> None:
+    home = home_of(ana := reader())
+    AccountAccess.objects.filter(user=ana).update(granted_at=NOON)
+    past = leak_case(home, NOON - 2 * HOUR)
+    past.cleared_at = NOON - HOUR
+    past.save()
+    assert look_at_events(NOON) == 0
+    assert sent_to(ana) == []
 
 
 def test_a_new_guest_has_the_defaults_and_learns_of_a_standing_leak() -> None:
