@@ -31,7 +31,7 @@ from headwater.demo.processes import free_port as free_port
 if TYPE_CHECKING:
     from typing import Self
 
-START_S = 20.0
+START_S = 60.0
 
 
 def nats_server() -> str | None:

@@ -20,10 +20,10 @@ from firmware_sim.control import ask
 from gateway.config import BusConfig, CollectorConfig, GatewayConfig, MeterConfig, PollConfig
 from gateway.config_text import to_toml
 
-READY_S = 60.0
+READY_S = 120.0
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 40.0, what: str = "") -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = 120.0, what: str = "") -> Any:
     """Return the condition's first true value; fail when it takes longer than `seconds`."""
     ends = time.monotonic() + seconds
     while not (value := condition()):
@@ -32,7 +32,7 @@ def until(condition: Callable[[], Any], *, seconds: float = 40.0, what: str = ""
     return value
 
 
-def headwater(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def headwater(*arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "headwater", *arguments], capture_output=True, text=True, timeout=timeout_s, check=False
@@ -45,7 +45,7 @@ def process(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "headwater", *arguments], stdout=output, stderr=output)
 
 
-def end(child: subprocess.Popen[bytes], *, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+def end(child: subprocess.Popen[bytes], *, number: int = signal.SIGTERM, seconds: float = 90) -> int:
     """Send a signal and return the exit code."""
     if child.poll() is None:
         child.send_signal(number)
@@ -129,7 +129,7 @@ class Gateway:
     def kill(self) -> None:
         assert self.child is not None
         os.kill(self.child.pid, signal.SIGKILL)
-        self.child.wait(10)
+        self.child.wait(60)
 
     def stop(self) -> int:
         assert self.child is not None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -72,7 +72,7 @@ class Portal:
         """Run a `headwater portal` command with --json; return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "headwater", "portal", *arguments, "--json"],
-            env=self.environment, capture_output=True, timeout=4 * DEADLINE_S, check=False,
+            env=self.environment, capture_output=True, timeout=2 * DEADLINE_S, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stderr.decode()
         text = (done.stdout if code == 0 else done.stderr).decode()
@@ -83,7 +83,7 @@ class Portal:
         start = "import portal.cli\nportal.cli._django()\n"
         done = subprocess.run(
             [sys.executable, "-c", start + program, *arguments],
-            env=self.environment, capture_output=True, timeout=4 * DEADLINE_S, check=False,
+            env=self.environment, capture_output=True, timeout=2 * DEADLINE_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()

@@ -19,8 +19,6 @@ TEXTS = 60
 SEED = 20261123
 
 _QUEUE = f"""
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from django.db import transaction
 from portal.notifications.services import Category, NewText, queue_texts
 with transaction.atomic():
@@ -29,9 +27,13 @@ with transaction.atomic():
     ])
 """
 _WORKER = """
+import os, time
 import portal.cli
 portal.cli._django()
 from portal.notifications.sending import send_due
+print("ready", flush=True)
+while not os.path.exists(os.environ["MAY_SEND"]):
+    time.sleep(0.01)
 send_due()
 """
 _REST = """
@@ -61,10 +63,15 @@ def test_a_killed_worker_loses_nothing_and_repeats_at_most_what_it_held(tmp_path
             address = twilio.base.removeprefix("http://")
             portal.environment["HEADWATER_SMS_URL"] = f"twilio+http://{ACCOUNT}:{TOKEN}@{address}?from=%2B{NUMBER[1:]}"
             portal.python(_QUEUE)
+            # Without an answer none goes on: two that wait for one are both workers, each with a text in its hands.
+            twilio.hold_from = random_.randrange(5, TEXTS - 25)
+            portal.environment["MAY_SEND"] = str(tmp_path / "may-send")
             workers = [portal.start(program=_WORKER, name=f"worker-{n}") for n in range(2)]
-            kill_at = random_.randrange(5, TEXTS - 25)
-            until(lambda: len(twilio.accepted) >= kill_at, "texts were taken")
+            until(lambda: all("ready" in portal.log(f"worker-{n}") for n in range(2)), "both workers are ready")
+            (tmp_path / "may-send").touch()
+            until(lambda: twilio.held == 2, "both workers have a text in their hands")
             os.kill(workers[0].pid, signal.SIGKILL)
+            twilio.released.set()
             for worker in workers:
                 worker.wait()
             assert workers[1].returncode == 0, portal.log("worker-1")

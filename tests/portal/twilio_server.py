@@ -38,10 +38,16 @@ class TwilioServer:
 
     answers  None: take it. (status, code): refuse it with that error document. "hang up": close without a word.
              "take and hang up": take it, and close before the answer.
+    hold_from  messages from this number on (from 1) are taken and not answered before `released`; None: all are.
+    held       how many senders wait for such an answer now.
     """
 
     accepted: list[dict[str, str]] = field(default_factory=list)
     answers: list[tuple[int, int] | str | None] = field(default_factory=list)
+    hold_from: int | None = None
+    held: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> TwilioServer:
         """Serve on a free port of this machine."""
@@ -56,6 +62,7 @@ class TwilioServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.released.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -93,8 +100,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif answer == "hang up":
             self.close_connection = True
         else:
-            sid = self.server_of.sid(len(self.server_of.accepted))
-            self.server_of.accepted.append(form)
+            twilio = self.server_of
+            with twilio.lock:
+                sid = twilio.sid(len(twilio.accepted))
+                twilio.accepted.append(form)
+                holds = twilio.hold_from is not None and len(twilio.accepted) >= twilio.hold_from
+                twilio.held += holds
+            if holds:
+                twilio.released.wait()
             if answer is None:
                 self._say(201, _message(sid, form))
             self.close_connection = answer is not None

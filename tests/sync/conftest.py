@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.broker import Pki
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "") -> None:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120.0, what: str = "") -> None:
     """Poll until a condition holds; fail with its name when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

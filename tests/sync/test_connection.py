@@ -87,7 +87,7 @@ def test_what_the_broker_does_not_confirm_holds_nothing_back(mute: tuple[MuteBro
     for n in range(100):
         connection.publish(batch_topic(COLLECTOR), b"batch %d" % n)
     connection.pump(0.0)
-    wait_for(lambda: len(broker.published) == 101, seconds=10, what="all of them")
+    wait_for(lambda: len(broker.published) == 101, what="all of them")
     assert broker.published[-1] == b"batch 99"
 
 

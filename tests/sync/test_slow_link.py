@@ -53,7 +53,7 @@ def test_an_alarm_waits_for_one_batch_of_a_long_backlog_at_most(
             plan=replace(plan, window=8),
         )
         try:
-            assert portal.ready.wait(10)
+            assert portal.ready.wait(60)
             uplink.start()
             wait_for(lambda: len(portal.arrivals) >= 2, what="the backlog on its way")
             before, bytes_before = len(portal.arrivals), link.bytes_up

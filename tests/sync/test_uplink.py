@@ -94,7 +94,7 @@ def rig(tmp_path: Path, broker: Broker, collector: CollectorId) -> Iterator[Rig]
 
 def test_everything_arrives_once_and_only_the_signed_ack_clears_it(rig: Rig) -> None:
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.store.append(reads(0, 120), [alarm("a1")])
     rig.uplink.start()
     wait_for(lambda: rig.backlog() == 0, what="backlog drained")
@@ -133,7 +133,7 @@ def test_a_window_that_a_forgetful_broker_swallowed_does_not_wait_for_its_time_o
 def test_without_a_valid_ack_the_same_bytes_come_again(rig: Rig, fault: str) -> None:
     rig.portal.fault = lambda _id, arrival: fault if arrival < 3 else None
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.store.append(reads(0, 5))
     rig.uplink.start()
     wait_for(lambda: rig.backlog() == 0, what=fault)
@@ -148,7 +148,7 @@ def test_without_a_valid_ack_the_same_bytes_come_again(rig: Rig, fault: str) -> 
 def test_a_batch_that_a_later_ack_overtook_is_not_left_to_its_time_out(rig: Rig) -> None:
     rig.portal.fault = lambda batch_id, arrival: "mute" if batch_id.sequence == 1 and arrival == 1 else None
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.store.append(reads(0, 120))
     patient = rig.new_uplink(replace(QUICK, ack_timeout_s=3600.0, ack_timeout_max_s=3600.0))
     patient.start()
@@ -162,7 +162,7 @@ def test_a_batch_that_a_later_ack_overtook_is_not_left_to_its_time_out(rig: Rig)
 def test_a_rejected_batch_is_set_aside_and_the_next_ones_go_on(rig: Rig) -> None:
     rig.portal.fault = lambda batch_id, _n: "reject" if batch_id.sequence == 1 else None
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.store.append(reads(0, 70))
     rig.uplink.start()
     wait_for(lambda: rig.backlog() == 0, what="drained")
@@ -177,7 +177,7 @@ def test_a_chain_that_parted_goes_on_in_a_new_epoch(rig: Rig) -> None:
     old_epoch = rig.store.epoch
     rig.portal.fault = lambda batch_id, _n: "conflict" if batch_id.epoch == old_epoch else None
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.store.append(reads(0, 120))
     rig.uplink.start()
     wait_for(lambda: rig.backlog() == 0, what="drained in another epoch")
@@ -241,7 +241,7 @@ def test_a_frozen_link_does_not_delay_the_stop(rig: Rig) -> None:
 
 def test_commands_are_carried_out_once(rig: Rig) -> None:
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.uplink.start()
     wait_for(lambda: rig.uplink.status().connected, what="connected")
     now = datetime.now(UTC)
@@ -288,7 +288,7 @@ def test_mutual_tls(tmp_path: Path, collector: CollectorId) -> None:
 
 def test_the_last_will_tells_of_a_collector_that_vanished(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.portal.start()
-    assert rig.portal.ready.wait(10)
+    assert rig.portal.ready.wait(60)
     rig.uplink.start()
     wait_for(lambda: rig.portal.states, what="online")
     connection = rig.uplink._connection
