@@ -16,6 +16,7 @@ from domain.reading import EventKind, ReadQuality, StoredRead
 from gateway.config import BusConfig, MeterConfig
 from tests.gateway.street import Gateway, Street, headwater, until
 
+pytestmark = pytest.mark.xdist_group("gateway-street")  # they share its meters
 SPEED = 10.0
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from headwater.simulate.runner import parse_seeds
 
+pytestmark = pytest.mark.xdist_group("simulation")  # they share what one program ran
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS, REPLAYED = "0-7", 15
 PLANTS = {"delete-on-puback": "0-1", "sequence-reused": "42,46"}
@@ -25,7 +26,7 @@ def run(*arguments: str, hash_seed: int) -> dict[str, object]:
         env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

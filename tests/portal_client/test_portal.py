@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +18,10 @@ from domain.units import Unit
 from gateway import config as gateway_config
 from portal_client.client import PortalClient
 from portal_client.errors import Conflict, NotAuthorised, NotEnrolled, PortalError
+from tests.broker import free_port
 from tests.migrated import copy_tables
+
+pytestmark = pytest.mark.xdist_group("portal-client")  # they share a portal
 
 TOML = """
 [collector]
@@ -41,9 +43,7 @@ class Portal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.close()
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.environment = {
             **os.environ,
             "HEADWATER_PORTAL_DIR": str(folder / "portal"),
@@ -81,7 +81,7 @@ class Portal:
 
     def run(self, *arguments: str) -> str:
         done = subprocess.run(
-            self.command(*arguments), env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            self.command(*arguments), env=self.environment, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -90,7 +90,7 @@ class Portal:
         return str(json.loads(self.run("enrol-code", collector, "--json"))["code"])
 
     def wait(self) -> None:
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + 120
         while True:
             try:
                 PortalClient(self.url).me()
@@ -109,7 +109,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         yield made
     finally:
         made.child.terminate()
-        made.child.wait(20)
+        made.child.wait(60)
 
 
 def test_a_resident_sees_their_own_usage_and_nobody_elses(portal: Portal) -> None:
@@ -139,7 +139,7 @@ def test_a_resident_sees_their_own_usage_and_nobody_elses(portal: Portal) -> Non
 def enrol(portal: Portal, path: Path, code: str) -> subprocess.CompletedProcess[str]:
     command = ["gateway", "enrol", "--portal", portal.url, "--code", code, "--config", str(path), "--json"]
     return subprocess.run(
-        [sys.executable, "-m", "headwater", *command], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "headwater", *command], capture_output=True, text=True, timeout=240, check=False
     )
 
 
@@ -178,7 +178,7 @@ def test_a_code_for_another_collector_is_refused(portal: Portal, tmp_path: Path)
 def test_the_client_asks_what_the_portal_publishes(portal: Portal) -> None:
     import urllib.request
 
-    with urllib.request.urlopen(f"{portal.url}/api/v1/openapi.json", timeout=20) as answer:
+    with urllib.request.urlopen(f"{portal.url}/api/v1/openapi.json", timeout=60) as answer:
         paths = json.load(answer)["paths"]
     assert {"/api/v1/enrol", "/api/v1/me", "/api/v1/usage"} <= set(paths)
     asked = {parameter["name"] for parameter in paths["/api/v1/usage"]["get"]["parameters"]}

@@ -47,6 +47,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, dic
 
 
 @needs_mosquitto
+@pytest.mark.xdist_group("outage")
 def test_a_dead_link_a_fresh_broker_and_a_kill_lose_nothing(proofs: dict[str, tuple[int, dict[str, Any]]]) -> None:
     code, figures = proofs["as it is"]
     (row,) = figures["rows"]
@@ -58,6 +59,7 @@ def test_a_dead_link_a_fresh_broker_and_a_kill_lose_nothing(proofs: dict[str, tu
 
 
 @needs_mosquitto
+@pytest.mark.xdist_group("outage")
 def test_a_store_that_drops_one_read_is_found(proofs: dict[str, tuple[int, dict[str, Any]]]) -> None:
     code, figures = proofs["drop-read"]
     (row,) = figures["rows"]
