@@ -192,7 +192,7 @@ def test_a_portal_starts_serves_and_stops(tmp_path: Path) -> None:
         until(lambda: _status(int(port), "/api/v1/me") == 401, "the portal answers")
         assert _status(int(port), "/accounts/login/") == 200
         serving.send_signal(signal.SIGTERM)
-        assert serving.wait(30) == 0
+        assert serving.wait(120) == 0
     finally:
         own.stop()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 def until(true: Callable[[], bool]) -> bool:

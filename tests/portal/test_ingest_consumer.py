@@ -56,14 +56,14 @@ def test_a_kill_between_commit_and_ack_loses_and_doubles_nothing(portal: Portal)
     until(lambda: "ingest ready" in portal.log("ingest"), "ingest is subscribed")
     signed = box.seal(0)
     box.publish(signed)
-    assert doomed.wait(60) == -signal.SIGKILL
+    assert doomed.wait(120) == -signal.SIGKILL
     assert counts(portal) == [0, 1, 2, 3, 4]  # committed, and nobody was told
     assert box.acks == []
     again = portal.start("ingest")
     until(lambda: box.committed(signed), "the broker delivers again and the ack comes")
     assert counts(portal) == [0, 1, 2, 3, 4]
     again.send_signal(signal.SIGTERM)
-    assert again.wait(30) == 0
+    assert again.wait(120) == 0
     assert "1 committed, 0 rejected" in portal.log("ingest")
 
 

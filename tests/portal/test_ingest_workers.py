@@ -62,7 +62,7 @@ def test_two_workers_apply_each_batch_once(portal: Portal, kind: str) -> None:
     assert all(ack.committed for box in boxes for ack in box.opened())
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert worker.wait(120) == 0
     for p in (first, second):
         log = portal.log(f"worker-{p}")
         assert '"faults": 0' in log
