@@ -164,7 +164,12 @@ ACCOUNT_USER_DISPLAY = "portal.core.accounts.display"
 ACCOUNT_ADAPTER = "portal.access.sign_in_mail.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "portal.core.accounts.SignInForm",
+    "add_email": "portal.core.accounts.AddressForm",
+    "change_password": "portal.core.accounts.ChangePasswordForm",
+    "set_password": "portal.core.accounts.SetPasswordForm",
     "reset_password": "portal.core.accounts.ResetPasswordForm",
+    "reset_password_from_key": "portal.core.accounts.NewPasswordForm",
+    "reauthenticate": "portal.core.accounts.AgainForm",
     "user_token": "portal.core.accounts.UserTokenForm",
 }
 # allauth's own asks the database about the person's addresses: more work for an address that somebody has.
@@ -184,7 +189,12 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ADAPTER = "portal.core.accounts.SecondStepAdapter"
-MFA_FORMS = {"add_webauthn": "portal.core.accounts.PasskeyForm"}
+MFA_FORMS = {
+    "authenticate": "portal.core.accounts.CodeForm",
+    "reauthenticate": "portal.core.accounts.AgainCodeForm",
+    "activate_totp": "portal.core.accounts.AppForm",
+    "add_webauthn": "portal.core.accounts.PasskeyForm",
+}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from allauth.account.forms import LoginForm
-from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
-from allauth.account.forms import UserTokenForm as AllauthUserTokenForm
+from allauth.account import forms as account
 from allauth.account.models import EmailAddress
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.base import forms as second_step
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -22,6 +22,11 @@ from django.utils.translation import gettext_lazy as _
 from portal.core.models import User
 from portal.core.sealing import Unreadable, seal, unseal
 from portal.core.services import utility_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_stubs_ext import StrPromise
 
 _LOG = logging.getLogger(__name__)
 USERNAME_VALIDATORS = [
@@ -73,26 +78,90 @@ class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return {**entity, "name": utility_settings().name}
 
 
-class PasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
-    """Asks for the name of a new passkey, and whether it is to sign in alone."""
+class _Plain:
+    """A form of allauth's: its labels in our words where it has `words`, and not a second time inside the fields."""
+
+    words: ClassVar[Mapping[str, StrPromise]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].label = _("Name, so that you know it again")
+        fields: dict[str, Any] = self.fields  # type: ignore[attr-defined]
+        for name, field in fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = self.words.get(name, field.label)
+
+
+_NEW_PASSWORD: Mapping[str, StrPromise] = {
+    "password1": _("New password"),
+    "password2": _("The new password once more"),
+}
+
+
+class AddressForm(_Plain, account.AddEmailForm):  # type: ignore[misc]
+    """Asks for another email address."""
+
+    words: ClassVar = {"email": _("New email address")}
+
+
+class ChangePasswordForm(_Plain, account.ChangePasswordForm):  # type: ignore[misc]
+    """Asks for the password and a new one."""
+
+    words: ClassVar = {"oldpassword": _("Current password"), **_NEW_PASSWORD}
+
+
+class SetPasswordForm(_Plain, account.SetPasswordForm):  # type: ignore[misc]
+    """Asks for a first password."""
+
+    words: ClassVar = _NEW_PASSWORD
+
+
+class NewPasswordForm(_Plain, account.ResetPasswordKeyForm):  # type: ignore[misc]
+    """Asks for a new password behind the link in a message."""
+
+    words: ClassVar = _NEW_PASSWORD
+
+
+class AgainForm(_Plain, account.ReauthenticateForm):  # type: ignore[misc]
+    """Asks for the password once more."""
+
+
+class CodeForm(_Plain, second_step.AuthenticateForm):  # type: ignore[misc]
+    """Asks for the app's code after the password."""
+
+
+class AgainCodeForm(_Plain, second_step.ReauthenticateForm):  # type: ignore[misc]
+    """Asks for the app's code once more."""
+
+
+class AppForm(_Plain, ActivateTOTPForm):  # type: ignore[misc]
+    """Asks for the first code of a new app."""
+
+    words: ClassVar = {"code": _("Code that the app shows")}
+
+
+class PasskeyForm(_Plain, AddWebAuthnForm):  # type: ignore[misc]
+    """Asks for the name of a new passkey, and whether it is to sign in alone."""
+
+    words: ClassVar = {"name": _("Name, so that you know it again")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         alone = self.fields["passwordless"]
         alone.label, alone.initial = _("It signs me in alone, without the password"), True
         alone.help_text = _("Otherwise it is asked for after the password, as a second step.")
 
 
-class UserTokenForm(AllauthUserTokenForm):  # type: ignore[misc]
+class UserTokenForm(account.UserTokenForm):  # type: ignore[misc]
     """Checks such a link."""
 
     def _get_user(self, uidb36: str) -> User | None:
         return User.objects.filter(public_id=uidb36).first()
 
 
-class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]
+class ResetPasswordForm(_Plain, account.ResetPasswordForm):  # type: ignore[misc]
     """Asks for the address to which the link to a new password goes."""
+
+    words: ClassVar = {"email": _("Email address")}
 
     def clean_email(self) -> str:
         """Find whose address it is: those who confirmed it, else those who gave it. Always the same two questions.
@@ -107,17 +176,15 @@ class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]
         return email
 
 
-class SignInForm(LoginForm):  # type: ignore[misc]
+class SignInForm(_Plain, account.LoginForm):  # type: ignore[misc]
     """Email address or user name, and the password."""
+
+    words: ClassVar = {"login": _("Email address or user name"), "remember": _("Stay signed in on this device")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["login"].label = _("Email address or user name")
         self.fields["login"].widget.attrs.update({"autocomplete": "username", "autocapitalize": "none"})
         self.fields["login"].max_length = 254
-        self.fields["remember"].label = _("Stay signed in on this device")
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)
 
     def user_credentials(self) -> dict[str, str]:
         """Return an address or a user name, never both: trying both would hash twice for those who exist."""

@@ -9,7 +9,9 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db import transaction
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from portal.access.sign_ins import end_sessions
 from portal.billing.models import BillingAccount
@@ -48,9 +50,9 @@ def delete_login(user: User) -> dict[str, int]:
     """
     row = User.objects.select_for_update().get(pk=user.pk)
     if row.is_staff or row.is_superuser:
-        raise Refused("staff", _("Logins of staff are ended by an administrator."))
+        raise Refused("staff", _("Sign-ins of staff are ended by an administrator."))
     if not row.is_active:
-        raise Refused("gone", _("This login has ended already."))
+        raise Refused("gone", _("This sign-in has ended already."))
     letter = _farewell(row)
     on_paper = _bills_on_paper(row)
     touched = {kind.name: kind.erase(row) for kind in personal_data()}
@@ -89,7 +91,7 @@ def _farewell(user: User) -> NewEmail:
     with person_language(user):
         utility = utility_settings()
         text = _(
-            "Your login to the portal of %(utility)s was deleted on %(day)s, as you asked.\n\n"
+            "Your sign-in to the portal of %(utility)s was deleted on %(day)s, as you asked.\n\n"
             "Alerts to you have stopped. Bills that came to you by email come on paper from now on. Bills and the "
             "readings of the meter stay with the utility, as the law requires.\n\n"
             "If it was not you, call us at once: %(phone)s"
@@ -97,11 +99,11 @@ def _farewell(user: User) -> NewEmail:
         return NewEmail(
             key=f"{FAREWELL}{user.public_id}:{int(datetime.now(UTC).timestamp())}",
             to=user.email,
-            subject=_("Your login was deleted"),
+            subject=_("Your sign-in was deleted"),
             text=text
             % {
                 "utility": utility.name,
-                "day": f"{datetime.now(utility.zone_info):%Y-%m-%d}",
+                "day": date_format(datetime.now(utility.zone_info), pgettext("date", "F j, Y")),
                 "phone": utility.contact_phone or utility.contact_email,
             },
             language=(user.language or "en")[:2],

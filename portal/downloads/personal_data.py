@@ -107,7 +107,7 @@ ACCESS = PersonalData(
     "access",
     _access,
     _nothing,
-    kept=gettext_lazy("That a login without a name had access to an account, and until when."),
+    kept=gettext_lazy("That a sign-in without a name had access to an account, and until when."),
 )
 SIGN_INS = PersonalData("sign-ins", _sign_ins, _erase_sign_ins)
 INVITATIONS = PersonalData("invitations", _invitations, _erase_invitations)

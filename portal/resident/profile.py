@@ -104,7 +104,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "privacy",
         gettext_lazy("Your data"),
-        gettext_lazy("What is kept and for how long, a copy of everything, deleting your login."),
+        gettext_lazy("What is kept and for how long, a copy of everything, deleting your sign-in."),
         "resident:privacy",
     ),
     Section(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -29,7 +27,7 @@ from portal.core.services import utility_zone
 from portal.customers.models import AccountAccess, Occupancy
 from portal.ledger.services import balance_cents
 from portal.metering.models import Installation, MeterRegister, RegisterState
-from portal.staff.listing import Cell, Listing, day, dollars, money, when
+from portal.staff.listing import Cell, Listing, day, days, dial_text, dollars, money, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
@@ -124,8 +122,8 @@ def bill_state(bill: Bill) -> Cell:
 
 
 def period(bill: Bill) -> str:
-    """Return the days of a bill, the last one included as people say it."""
-    return f"{bill.period_start.isoformat()} \N{EN DASH} {(bill.period_end - timedelta(days=1)).isoformat()}"
+    """Return the days of a bill."""
+    return days(bill.period_start, bill.period_end)
 
 
 def bill_name(bill: Bill) -> str:
@@ -217,7 +215,6 @@ def _meters(lived: list[Occupancy]) -> Listing:
 def _meter_row(installation: Installation, register: MeterRegister) -> tuple[Cell, ...]:
     state: RegisterState | None = getattr(register, "state", None)
     zone = utility_zone()
-    dial = f"{Decimal(state.last_count).scaleb(register.scale):,f} {register.unit}" if state else NONE
     point = installation.service_point
     return (
         Cell(f"{installation.meter.meter_id}/{register.register_id}", "code"),
@@ -225,7 +222,7 @@ def _meter_row(installation: Installation, register: MeterRegister) -> tuple[Cel
         day(installation.start.astimezone(zone).date()),
         day(installation.end.astimezone(zone).date() if installation.end else None, _("still there")),
         when(state.last_read_at if state else None),
-        Cell(dial, "number"),
+        Cell(dial_text(state.last_count, register) if state else NONE, "number"),
         Cell(QUALITY[ReadQuality(state.last_quality)]() if state else NONE),
         Cell(_("Look, with a reason"), href=reverse("staff:look", args=[point.public_id])),
     )

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from domain.reading import ReadQuality
+from portal.billing.documents.figures import symbol
 from portal.billing.documents.lines import service_name
 from portal.billing.models import BillDelivery, BillLine, BillSegment
 from portal.staff.account_page import NONE, bill_name, bill_state, label_of, period, terms
@@ -92,10 +93,13 @@ class Charged:
     full_days: int | None = None
     version: str = ""
     href: str = ""
+    unit: str = ""
+    worth: Fraction = Fraction(1)
 
     @classmethod
     def of(cls, line: BillLine, href: str = "") -> Charged:
         """Return a stored line."""
+        metered = line.segment if line.kind == "usage" or line.tier is not None or line.per != "1" else None
         return cls(
             service=line.service,
             code=line.code,
@@ -111,6 +115,8 @@ class Charged:
             full_days=line.full_days,
             version=line.version,
             href=href,
+            unit=metered.unit if metered else "",
+            worth=Fraction(10) ** metered.unit_scale if metered else Fraction(1),
         )
 
     @property
@@ -118,17 +124,20 @@ class Charged:
         """How the amount comes about: quantity, price, tier and share of the period."""
         parts = []
         if self.price is not None:
-            per = f" / {number(self.per)}" if self.per != 1 else ""
-            parts.append(
-                f"{number(self.quantity if self.quantity is not None else Fraction(1))} × {_price(self.price)}{per}"
-            )
+            per = f" / {self._amount(self.per)}" if self.per != 1 or self.unit else ""
+            quantity = self.quantity if self.quantity is not None else Fraction(1)
+            parts.append(f"{self._amount(quantity)} × {_price(self.price)}{per}")
         if self.tier is not None:
-            upper = number(self.upper) if self.upper is not None else _("no end")
-            shown = {"n": self.tier, "lower": number(self.lower or Fraction(0)), "upper": upper}
+            upper = self._amount(self.upper) if self.upper is not None else _("no end")
+            shown = {"n": self.tier, "lower": number((self.lower or Fraction(0)) * self.worth), "upper": upper}
             parts.append(_("tier %(n)s: %(lower)s to %(upper)s") % shown)
         if self.days is not None and self.full_days and self.days != self.full_days:
             parts.append(_("%(days)s of %(full)s days") % {"days": self.days, "full": self.full_days})
         return "; ".join(parts) or NONE
+
+    def _amount(self, billed: Fraction) -> str:
+        """Return so many billed units: of water with their unit."""
+        return f"{number(billed * self.worth)} {symbol(self.unit)}".rstrip()
 
 
 def lines_listing(lines: Iterable[Charged]) -> Listing:
@@ -191,7 +200,7 @@ def _segments(rows: list[BillSegment]) -> Listing:
 def used(segment: BillSegment) -> str:
     """Return what a part of the period used, in its own unit."""
     amount = Decimal(segment.units).scaleb(segment.unit_scale)
-    return f"{amount:,f} {segment.unit}"
+    return f"{amount:,f} {symbol(segment.unit)}"
 
 
 def _deliveries(bill: Bill) -> Listing:

@@ -18,7 +18,7 @@ from portal.billing.documents.pdf import render_pdf
 from portal.billing.documents.words import words_of
 from portal.billing.models import Bill, BillLine, Charge
 from portal.core.errors import Refused
-from portal.staff.account_page import label_of
+from portal.staff.account_page import label_of, period
 from portal.staff.bill_lists import Filter, bill_list, cycles, held_reasons
 from portal.staff.bill_page import Charged, bill_page, number, used
 from portal.staff.drilldown import dials_behind
@@ -56,7 +56,10 @@ def held(request: HttpRequest) -> HttpResponse:
     found = asked.bills().select_related("account").order_by("bill_date", "pk")
     rows, more = page_of(found, number)
     context = {
-        "rows": [{"bill": row, "findings": told(row.findings), "charges": dollars(row.charges_cents)} for row in rows],
+        "rows": [
+            {"bill": row, "period": period(row), "findings": told(row.findings), "charges": dollars(row.charges_cents)}
+            for row in rows
+        ],
         "reasons": held_reasons(Bill.objects.all()),
         "asked": asked,
         "cycles": cycles(),

@@ -6,7 +6,6 @@ Each batch is verified again from its stored bytes when the page is asked for, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
@@ -18,7 +17,7 @@ from portal.ingest.verification import verify_stored
 from portal.metering.models import Epoch, MeterRegister, OfficeRead, ReadVerdict
 from portal.metering.provenance import batches_behind
 from portal.metering.reads import from_us, reads_of
-from portal.staff.listing import Cell, when
+from portal.staff.listing import Cell, dial_text, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
@@ -101,7 +100,9 @@ def _dial(dial: BilledDial) -> DialFact:
     )
     ends = (_end(dial, counters, first=True), _end(dial, counters, first=False))
     counted = dial.last_count - dial.first_count
-    text = f"{_shown(counted, register)} ({_('counts')}: {counted:,})" if register.scale else _shown(counted, register)
+    text = dial_text(counted, register)
+    if register.scale:
+        text = f"{text} ({_('counts')}: {counted:,})"
     return DialFact(register.meter.meter_id, register.register_id, ends, text)
 
 
@@ -110,7 +111,7 @@ def _end(dial: BilledDial, counters: Sequence[MeterRegister], *, first: bool) ->
     return EndFact(
         title=_("At the start") if first else _("At the end"),
         at=when(dial.start if first else dial.end),
-        dial=_shown(dial.first_shown if first else dial.last_shown, dial.register),
+        dial=dial_text(dial.first_shown if first else dial.last_shown, dial.register),
         count=f"{dial.first_count if first else dial.last_count:,}",
         quality=QUALITY[ReadQuality(dial.first_quality if first else dial.last_quality)](),
         interpolated=dial.first_interpolated if first else dial.last_interpolated,
@@ -128,7 +129,7 @@ def _reads_at(dial: BilledDial, counters: Sequence[MeterRegister], read_us: int)
     for moment, count in ((hung.start, hung.first_count), (hung.end, hung.last_count)):
         if moment == at and count is not None:
             text = _("written down when the meter was hung up or taken off")
-            found.append(ReadFact(when(at), _shown(count, dial.register), QUALITY[ReadQuality.MEASURED](), text))
+            found.append(ReadFact(when(at), dial_text(count, dial.register), QUALITY[ReadQuality.MEASURED](), text))
     return found or [ReadFact(when(at), "\N{EN DASH}", QUALITY[ReadQuality.MISSING](), _("no longer stored"))]
 
 
@@ -143,7 +144,7 @@ def _office(row: OfficeRead) -> ReadFact:
     evidence = tuple((str(key).replace("_", " "), str(value)) for key, value in sorted(row.evidence.items()))
     return ReadFact(
         at=when(row.read_at),
-        dial=_shown(row.raw_count, row.register),
+        dial=dial_text(row.raw_count, row.register),
         quality=QUALITY[ReadQuality(row.quality)](),
         source=str(row.get_source_display()),
         author=row.entered_by.get_full_name() if row.entered_by else _("a rule"),
@@ -171,7 +172,7 @@ def _stored(register: MeterRegister, read: KeptRead) -> ReadFact:
     holding = [batch for batch in carried if batch.holds_read.tone == "good"]
     return ReadFact(
         at=when(from_us(read.read_us)),
-        dial=_shown(read.raw_count, register),
+        dial=dial_text(read.raw_count, register),
         quality=QUALITY[ReadQuality(read.quality)](),
         source=_("read by a collector"),
         verdict=verdict,
@@ -226,7 +227,3 @@ def _holds(verdict: Verdict, epoch: Epoch, read: KeptRead) -> Cell:
         if stored.append_seq == read.append_seq and same and stored.read.raw_count == read.raw_count:
             return Cell(_("the read is in it"), "good")
     return Cell(_("the read is not in it"), "warn")
-
-
-def _shown(count: int, register: MeterRegister) -> str:
-    return f"{Decimal(count).scaleb(register.scale):,f} {register.unit}"

@@ -180,12 +180,12 @@ def flow_text(litres_per_h: int) -> str:
     """Return a flow as the office reads it; a dash when the collector gave none."""
     if not litres_per_h:
         return "\N{EN DASH}"
-    return f"{litres_per_h:,} l/h ({gallons(litres_per_h)} gal/h)"
+    return f"{gallons(litres_per_h)} gal/h ({litres_per_h:,} L/h)"
 
 
 def volume_text(litres: int) -> str:
     """Return a volume as the office reads it; a dash when nothing is known."""
-    return f"{litres:,} l ({gallons(litres)} gal)" if litres else "\N{EN DASH}"
+    return f"{gallons(litres)} gal ({litres:,} L)" if litres else "\N{EN DASH}"
 
 
 def gallons(litres: int) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from portal.billing.documents.figures import symbol
 from portal.core.services import utility_zone
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
     from django.db.models import Model, QuerySet
+
+    from portal.metering.models import MeterRegister
 
 ROWS_PER_PAGE = 50
 PAGES_MAX = 10_000
@@ -94,6 +99,16 @@ def count(number: int) -> Cell:
 def day(on: date | None, otherwise: str = "") -> Cell:
     """Return a day of the utility."""
     return Cell(otherwise if on is None else on.isoformat(), "day")
+
+
+def days(start: date, end: date) -> str:
+    """Return the days of a period, the last one included as people say it; `end` is the day after it."""
+    return f"{start.isoformat()} \N{EN DASH} {(end - timedelta(days=1)).isoformat()}"
+
+
+def dial_text(raw_count: int, register: MeterRegister) -> str:
+    """Return a count as the register's dial shows it, with its unit."""
+    return f"{Decimal(raw_count).scaleb(register.scale):,f} {symbol(register.unit)}"
 
 
 def dollars(cents: int) -> str:

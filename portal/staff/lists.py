@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db.models import Count, Prefetch, Q
@@ -26,7 +25,7 @@ from portal.metering.models import (
     StoredBatch,
     StreamHead,
 )
-from portal.staff.listing import Cell, Listing, count, page_of, when
+from portal.staff.listing import Cell, Listing, count, dial_text, page_of, when
 from portal.staff.people_list import people
 
 if TYPE_CHECKING:
@@ -127,14 +126,13 @@ def meters(search: str, page: int) -> Listing:
 def _meter_row(row: MeterRegister) -> tuple[Cell, ...]:
     state: RegisterState | None = getattr(row, "state", None)
     place = next(iter(row.meter.open_installations), None)  # type: ignore[attr-defined]
-    dial = f"{Decimal(state.last_count).scaleb(row.scale):,f} {row.unit}" if state else "\N{EN DASH}"
     quality = ReadQuality(state.last_quality) if state else None
     return (
         Cell(row.meter.meter_id, "code"),
         Cell(row.register_id, "code"),
         Cell(place.service_point.premise.address) if place else Cell(_("not installed"), "warn"),
         when(state.last_read_at if state else None),
-        Cell(dial, "number"),
+        Cell(dial_text(state.last_count, row) if state else "\N{EN DASH}", "number"),
         Cell(QUALITY[quality]() if quality is not None else "\N{EN DASH}"),
         Cell(_("claimed"), "good") if row.claimed else Cell(_("unclaimed"), "bad"),
     )

@@ -22,6 +22,7 @@ from portal.billing.recent_use import daily_units_now
 from portal.core.errors import Refused
 from portal.customers.models import Account
 from portal.ledger.services import METHODS, balance_cents, record_payment, today
+from portal.staff.account_page import period
 from portal.staff.listing import Cell, Listing, dollars, money, page_of, when
 from portal.staff.views import actor_of, day_of, page, page_number, staff_only
 
@@ -97,7 +98,12 @@ def adjust_bill(request: HttpRequest, public_id: str) -> HttpResponse:
     bill = get_object_or_404(Bill.objects.select_related("account"), public_id=public_id)
     policies = policies_on(today())
     daily = daily_units_now(bill)
-    context: dict[str, Any] = {"bill": bill, "charges": dollars(bill.charges_cents), "typed": {"policy": "leak"}}
+    context: dict[str, Any] = {
+        "bill": bill,
+        "period": period(bill),
+        "charges": dollars(bill.charges_cents),
+        "typed": {"policy": "leak"},
+    }
     if request.method == "POST":
         context["typed"] = request.POST
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from portal.staff.bill_page import Charged, lines_listing
@@ -18,14 +19,16 @@ def preview_page(bill: CalculatedBill) -> dict[str, Any]:
         "period": f"{bill.period.start.isoformat()} \N{EN DASH} {bill.period.last_day.isoformat()}",
         "charges": dollars(bill.charges_cents),
         "findings": told([finding.as_json() for finding in bill.findings]),
-        "lines": lines_listing([_charged(line) for line in bill.lines]),
+        "lines": lines_listing([_charged(line, bill) for line in bill.lines]),
     }
 
 
-def _charged(line: BilledLine) -> Charged:
+def _charged(line: BilledLine, bill: CalculatedBill) -> Charged:
     priced = line.line
     if priced is None:
         return Charged(line.service, line.code, line.label, line.amount_cents)
+    by_volume = line.kind == "usage" or priced.tier is not None or priced.per != 1
+    metered = bill.segments[line.segment].quantity if by_volume and line.segment is not None else None
     return Charged(
         service=line.service,
         code=line.code,
@@ -40,4 +43,6 @@ def _charged(line: BilledLine) -> Charged:
         days=priced.days,
         full_days=priced.full_days,
         version=priced.version,
+        unit=metered.unit.value if metered else "",
+        worth=Fraction(10) ** metered.scale if metered else Fraction(1),
     )

@@ -15,7 +15,7 @@ from portal.billing.reports import report
 from portal.billing.runs import counts
 from portal.staff.account_page import NONE, Part, label_of
 from portal.staff.findings import words
-from portal.staff.listing import Cell, Listing, dollars, money, when
+from portal.staff.listing import Cell, Listing, days, dollars, money, when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +58,11 @@ class RunPage:
     def name(self) -> str:
         """What it is called."""
         return run_name(self.run)
+
+    @property
+    def period(self) -> str:
+        """Its days."""
+        return days(self.run.period_start, self.run.period_end)
 
     @property
     def percent(self) -> int:

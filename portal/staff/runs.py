@@ -19,7 +19,7 @@ from portal.billing.tasks import ask_continue, ask_issue, ask_start, work_on
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import utility_zone
-from portal.staff.listing import Cell, Listing, day, money, page_of, when
+from portal.staff.listing import Cell, Listing, day, days, money, page_of, when
 from portal.staff.run_page import run_name, run_page, run_state
 from portal.staff.views import actor_of, day_of, page, page_number, staff_only
 
@@ -69,7 +69,7 @@ def _listing(rows: list[BillRun], number: int, *, more: bool) -> Listing:
         tuple(
             (
                 Cell(run_name(row), href=reverse("staff:run", args=[row.public_id])),
-                Cell(f"{row.period_start.isoformat()} \N{EN DASH} {row.period_end.isoformat()}"),
+                Cell(days(row.period_start, row.period_end), "day"),
                 run_state(row),
                 Cell(f"{row.accounts:,}", "number"),
                 Cell(f"{int(row.progress.get('held', 0)):,}", "number"),

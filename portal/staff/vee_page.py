@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Count
@@ -14,6 +15,7 @@ from django.utils.translation import pgettext
 
 from domain.reading import ReadQuality
 from domain.units import rollover_difference
+from portal.billing.documents.figures import symbol
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
 from portal.metering.models import DailyVolume, OfficeRead, ReadFinding
@@ -254,15 +256,15 @@ def days_of(finding: ReadFinding, registers: list[MeterRegister]) -> Listing:
     zone = utility_zone()
     first, last = finding.start.astimezone(zone).date(), finding.end.astimezone(zone).date()
     rows = DailyVolume.objects.filter(register__in=[r.pk for r in registers], day__gte=first, day__lte=last)
-    units = {r.pk: f"10^{r.scale} {r.unit}" if r.scale else r.unit for r in registers}
+    units = {r.pk: f"{Decimal(1).scaleb(r.scale):f} {symbol(r.unit)}" for r in registers}
     return Listing(
         _("Days"),
-        (_("Day"), _("Counts"), _("Unit"), _("Quality")),
+        (_("Day"), _("Counts"), _("One count"), _("Quality")),
         tuple(
             (
                 Cell(date_format(row.day, pgettext("day in a staff table", "D, Y-m-d"))),
                 count(row.counts),
-                Cell(units[row.register], "code"),
+                Cell(units[row.register]),
                 Cell(QUALITY[ReadQuality(row.quality)]()),
             )
             for row in rows.order_by("day", "register")[:_DAYS_SHOWN]

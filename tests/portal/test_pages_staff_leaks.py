@@ -108,10 +108,10 @@ def test_the_list_is_sorted_and_filtered(staff: Client, query: str, expected: li
 @pytest.mark.usefixtures("cases")
 def test_sizes_ages_and_answers_are_shown(staff: Client) -> None:
     page = staff.get("/staff/leaks/?state=all").content.decode()
-    assert "4,000 l/h (1,057 gal/h)" in page
-    assert "8,400 l (2,219 gal)" in page  # 12 l/h over 700 hours
+    assert "1,057 gal/h (4,000 L/h)" in page
+    assert "2,219 gal (8,400 L)" in page  # 12 l/h over 700 hours
     assert "29 d 4 h" in page
-    assert "77 l (20 gal)" in page  # as the collector said at the end
+    assert "20 gal (77 L)" in page  # as the collector said at the end
     assert "This was the irrigation: &lt;b&gt;drip&lt;/b&gt; line" in page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.utils.translation import ngettext
 
 from portal.access.viewing import viewer_of
 from portal.notifications.bounces import is_bad
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from django.template.context import RequestContext
 
 register = template.Library()
+
+
+@register.filter
+def kept_for(days: int) -> str:
+    """Return for how long something is kept, as people say it: in years where they are whole."""
+    years, rest = divmod(days, 365)
+    if years and not rest:
+        return ngettext("%(years)s year", "%(years)s years", years) % {"years": years}
+    return ngettext("%(days)s day", "%(days)s days", days) % {"days": days}
 
 
 @register.inclusion_tag("resident/tabs.html", takes_context=True)
