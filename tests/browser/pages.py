@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright
+    from playwright.sync_api import Browser, Locator, Page, Playwright
 
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -64,12 +64,30 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGS)
 
 
+def follow(page: Page, what: str | Locator) -> None:
+    """Click what leads to another page, and wait until that page is there.
+
+    A click alone returns between the two: what looks at the page after it finds the old one or an empty one.
+    """
+    with page.expect_navigation():
+        if isinstance(what, str):
+            page.click(what)
+        else:
+            what.click()
+
+
+def enter(page: Page) -> None:
+    """Press Enter where it leads to another page, and wait until that page is there."""
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
 def sign_in(page: Page, base_url: str, email: str, password: str) -> None:
     """Sign in and wait for the page that follows."""
     page.goto(f"{base_url}/accounts/login/")
     page.fill("#id_login", email)
     page.fill("#id_password", password)
-    page.click("#sign-in")
+    follow(page, "#sign-in")
     page.wait_for_url(lambda url: "/accounts/login/" not in url)
 
 

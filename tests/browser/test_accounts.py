@@ -57,12 +57,12 @@ def link_sent_to(portal: ServedPortal, address: str) -> str:
 def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     page = visit.open("/accounts/login/", size=pages.PHONE)
     tab_to(page, "#register-link")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_url("**/register/")
     assert pages.faults(page) == []
     type_into(page, "#id_number", "4000002")
     type_into(page, "#id_amount", "about sixty")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#error-summary")
     pages.wait_for_focus(page, "error-summary")
     described = page.get_attribute("#id_amount", "aria-describedby") or ""
@@ -78,23 +78,23 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     type_into(page, "#id_username", "Nora.Q")
     type_into(page, "#id_password1", "short")
     type_into(page, "#id_password2", "shorter")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#error-summary")
     assert pages.faults(page) == []
     type_into(page, "#id_password1", NEW_PASSWORD)
     type_into(page, "#id_password2", NEW_PASSWORD)
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_url("**/accounts/confirm-email/")
     assert pages.faults(page) == []
     page.goto(visit.portal.url + link_sent_to(visit.portal, NEW))
     assert pages.faults(page) == []
     tab_to(page, "#confirm-email")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#tab-bills")
     page.goto(f"{visit.portal.url}/profile/accounts/")
     assert NUMBER in page.inner_text("#linked")
     assert pages.faults(page) == []
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
     assert pages.faults(page) == []
     other = visit.open("/accounts/login/", size=pages.PHONE)
@@ -102,7 +102,7 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     other.goto(f"{visit.portal.url}/profile/sign-ins/")
     assert other.locator("#sessions li").count() == 2
     assert pages.faults(other) == []
-    other.click("#sign-out-elsewhere")
+    pages.follow(other, "#sign-out-elsewhere")
     other.wait_for_selector("#sessions")
     assert other.locator("#sessions li").count() == 1
     page.goto(f"{visit.portal.url}/profile/")
@@ -119,20 +119,20 @@ def test_signing_in_with_an_authenticator_app(visit: Visit) -> None:
     page = visit.open("/accounts/login/", size=pages.PHONE)
     type_into(page, "#id_login", APP)
     type_into(page, "#id_password", PASSWORD)
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_url("**/accounts/2fa/authenticate/")
     assert pages.faults(page) == []
     type_into(page, "#id_code", "abcdef")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#error-summary")
     assert pages.faults(page) == []
     type_into(page, "#id_code", code_now())
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#sign-out")
     page.goto(f"{visit.portal.url}/profile/security/")
     assert "on" in page.inner_text("section[aria-labelledby=app-title] .tag")
     assert pages.faults(page) == []
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
     assert pages.faults(page) == []
 
@@ -154,11 +154,11 @@ def test_a_passkey_is_added_and_signs_in(visit: Visit) -> None:
     authenticator.send("WebAuthn.addVirtualAuthenticator", {"options": options})
     pages.sign_in(page, site, PASSKEY, PASSWORD)
     page.goto(f"{site}/profile/security/")
-    page.click("#add-passkey")
+    pages.follow(page, "#add-passkey")
     page.wait_for_selector("#confirm")
     assert pages.faults(page) == []
     page.fill("#id_password", PASSWORD)
-    page.click("#confirm")
+    pages.follow(page, "#confirm")
     page.wait_for_selector("#mfa_webauthn_add")
     assert pages.faults(page) == []
     page.fill("#id_name", "Test telephone")
@@ -166,21 +166,21 @@ def test_a_passkey_is_added_and_signs_in(visit: Visit) -> None:
     page.click("#mfa_webauthn_add")
     page.wait_for_selector("#codes")
     assert pages.faults(page) == []
-    page.click("#sign-out")
+    pages.follow(page, "#sign-out")
     page.goto(f"{site}/accounts/login/")
     page.click("#passkey_login")
     page.wait_for_selector("#sign-out")
     page.goto(f"{site}/profile/security/")
     assert "Test telephone" in page.inner_text("#passkeys")
     assert pages.faults(page) == []
-    page.click("#passkeys a")
+    pages.follow(page, "#passkeys a")
     page.wait_for_selector("#confirm")
     assert pages.faults(page) == []
     page.fill("#id_password", PASSWORD)
-    page.click("#confirm")
+    pages.follow(page, "#confirm")
     page.wait_for_selector("#remove")
     assert pages.faults(page) == []
-    page.click("#remove")
+    pages.follow(page, "#remove")
     page.wait_for_selector("#add-passkey")
     assert page.locator("#passkeys").count() == 0
 

@@ -20,19 +20,19 @@ def worker(portal: ServedPortal) -> None:
 
 
 def switch_language(page: Page, to: str) -> None:
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector(f"html[lang={to}]")
 
 
 def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPortal) -> None:
     page = visit.open("/profile/notifications/", as_=GIL, size=pages.PHONE)
     page.fill("#a1m1-limit-amount", "plenty")
-    page.click("#a1m1-add")
+    pages.follow(page, "#a1m1-add")
     page.wait_for_selector("#error-summary")
     assert pages.faults(page) == []
     page.fill("#a1m1-limit-amount", "500")
     page.select_option("#a1m1-limit-per", "day")
-    page.click("#a1m1-add")
+    pages.follow(page, "#a1m1-add")
     page.wait_for_selector("#a1m1-limits")
     assert "more than 500 gallons in a day" in page.inner_text("#a1m1-limits")
     assert pages.faults(page) == []
@@ -46,7 +46,7 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     page.goto(f"{portal.url}/outbox/")
     assert "Your water use passed the limit you set" in page.inner_text("main")
     page.goto(f"{portal.url}/alerts/")
-    page.click("#standing >> text=More than you set")
+    pages.follow(page, "#standing >> text=More than you set")
     page.wait_for_selector("#what")
     assert "gallons on June" in page.inner_text("#what")
     assert pages.faults(page) == []
@@ -54,11 +54,11 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     assert page.evaluate("() => document.querySelector('#answer-form').matches(':invalid')")
     page.check("#answer-pool")
     page.fill("#note", "The pool was filled.")
-    page.click("#send-answer")
+    pages.follow(page, "#send-answer")
     page.wait_for_selector("#said")
     assert "This was my pool or spa: The pool was filled." in page.inner_text("#said")
     page.select_option("#days", "7")
-    page.click("#be-quiet")
+    pages.follow(page, "#be-quiet")
     page.wait_for_selector("[role=status]")
     assert pages.faults(page) == []
 
@@ -78,9 +78,9 @@ def test_a_leak_is_answered_from_the_usage_page_with_the_keyboard_alone(visit: V
     worker(portal)
     page = visit.open(as_=INES, size=pages.PHONE)
     page.focus("#leak-answer")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#alert")
     page.focus("#acknowledge")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#said")
     assert "You have seen it." in page.inner_text("#said")

@@ -25,13 +25,13 @@ pytestmark = pytest.mark.usefixtures("_bills")
 
 
 def _spanish(page: Page) -> None:
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
 
 
 def _english_again(page: Page) -> None:
     """Leave the person as the next test expects them: their language is kept."""
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=en]")
 
 
@@ -43,7 +43,7 @@ def test_the_list_and_a_bill_have_no_fault_on_a_phone_and_a_desk(visit: Visit, l
     page.wait_for_selector("#bill-history")
     page.wait_for_selector("#cost-expected")
     assert pages.faults(page) == []
-    page.click("#current-bill")
+    pages.follow(page, "#current-bill")
     page.wait_for_selector("#bill-due")
     assert pages.faults(page) == []
     if language == "es":
@@ -62,7 +62,7 @@ def test_an_account_without_bills_and_somebody_without_an_account(visit: Visit) 
 def test_what_is_owed_leads_to_the_bill_and_its_pdf(visit: Visit) -> None:
     page = visit.open("/bills/", as_=HOLDER)
     owed = page.inner_text("#owed")
-    page.click("#current-bill")
+    pages.follow(page, "#current-bill")
     page.wait_for_selector("#bill-charges-total")
     assert page.inner_text("#bill-due") == owed
     with page.expect_download() as waiting:
@@ -74,8 +74,8 @@ def test_what_is_owed_leads_to_the_bill_and_its_pdf(visit: Visit) -> None:
 
 def test_a_cancelled_bill_leads_to_the_one_in_its_place(visit: Visit) -> None:
     page = visit.open("/bills/", as_=HOLDER)
-    page.click("#bill-history tr.is-cancelled a >> nth=0")
-    page.click("#replaced-by a")
+    pages.follow(page, "#bill-history tr.is-cancelled a >> nth=0")
+    pages.follow(page, "#replaced-by a")
     page.wait_for_selector("#bill-due")
     assert "takes the place of bill" in page.inner_text("article.bill .note >> nth=0")
 
@@ -94,21 +94,21 @@ def test_the_way_bills_come_is_changed_with_the_keyboard_alone(visit: Visit) -> 
     page.keyboard.type("Esp")
     assert page.input_value("#bill-language") == "es"
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("[role=status]")
     assert page.is_checked("#way-paper")
     assert page.input_value("#bill-language") == "es"
     page.check("#way-1")
     page.select_option("#bill-language", "en")
-    page.click("#delivery button")
+    pages.follow(page, "#delivery button")
     page.wait_for_selector("[role=status]")
 
 
 def test_the_tab_leads_from_the_usage_page_and_back(visit: Visit) -> None:
     page = visit.open("/bills/", as_=HOLDER)
-    page.click("#tab-usage")
+    pages.follow(page, "#tab-usage")
     page.wait_for_selector('#tab-usage[aria-current="page"]')
     assert page.inner_text("#cost-so-far").startswith("$")
     assert pages.faults(page) == []
-    page.click("#tab-bills")
+    pages.follow(page, "#tab-bills")
     page.wait_for_selector('#tab-bills[aria-current="page"]')

@@ -30,7 +30,7 @@ def _again(page: Page) -> None:
     """The password is asked for once more before what nobody should do in passing."""
     if "/accounts/reauthenticate/" in page.url:
         page.fill("input[type=password]", PASSWORD)
-        page.click("main form button[type=submit], main form button:not([type])")
+        pages.follow(page, "main form button[type=submit], main form button:not([type])")
 
 
 def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
@@ -41,7 +41,7 @@ def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
         page.click("#previous")
         page.wait_for_selector("#next")
         total = Decimal(page.get_attribute("#period-total", "data-value") or "")
-        page.click("#download-link")
+        pages.follow(page, "#download-link")
         page.wait_for_selector("#download")
         page.select_option("#every", "hour")
         rows = list(csv.DictReader(io.StringIO(_file(page, "#download-now").decode(), newline="")))
@@ -50,7 +50,7 @@ def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
         assert b"<espi:IntervalReading>" in _file(page, "#download-now")
     page.fill("#last", "2026-04-01")
     page.evaluate("document.querySelector('#download').noValidate = true")
-    page.click("#download-now")
+    pages.follow(page, "#download-now")
     page.wait_for_selector("#download-error")
     assert pages.faults(page) == []
 
@@ -58,7 +58,7 @@ def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
 def test_a_token_and_a_copy_ask_for_the_password(visit: Visit) -> None:
     page = visit.open("/profile/tokens/", as_=WHO, size=pages.PHONE)
     page.fill("#name", "my home")
-    page.click("#make")
+    pages.follow(page, "#make")
     _again(page)
     page.wait_for_selector("#token")
     assert page.inner_text("#token").startswith("hwt_")
@@ -67,10 +67,10 @@ def test_a_token_and_a_copy_ask_for_the_password(visit: Visit) -> None:
     with zipfile.ZipFile(io.BytesIO(_file(page, "#copy"))) as archive:
         assert archive.testzip() is None
         assert WHO.encode() in archive.read("profile.json")
-    page.click("#delete-login")
+    pages.follow(page, "#delete-login")
     page.wait_for_selector("#alone")
     assert pages.faults(page) == []
-    page.click("#delete-now")
+    pages.follow(page, "#delete-now")
     page.wait_for_selector("#delete-error")
     assert pages.faults(page) == []
 

@@ -21,30 +21,30 @@ TODAY = datetime.fromtimestamp(START_S, UTC).date()
 def test_a_request_is_made_answered_and_seen(visit: Visit) -> None:
     """A faulty form first; then the request, the office's answer, and what the resident reads of it."""
     page = visit.open("/help/", as_=HANA, size=pages.PHONE)
-    page.click("#to-requests")
+    pages.follow(page, "#to-requests")
     assert pages.faults(page) == []
-    page.click("#ask-move")
+    pages.follow(page, "#ask-move")
     page.check("#direction-out")
     page.fill("#wished-on", (TODAY - timedelta(days=3)).isoformat())
     page.evaluate("() => document.querySelector('#request-form').noValidate = true")
-    page.click("#send-request")
+    pages.follow(page, "#send-request")
     pages.wait_for_focus(page, "error-summary")
     assert page.title().startswith("Error: ")
     assert pages.faults(page) == []
     page.click("#error-summary a")
     pages.wait_for_focus(page, "wished-on")
     page.fill("#wished-on", (TODAY + timedelta(days=9)).isoformat())
-    page.click("#send-request")
+    pages.follow(page, "#send-request")
     number = page.inner_text("#request-number")
     assert page.get_attribute("#request-state", "data-state") == "received"
     assert pages.faults(page) == []
     desk = visit.open("/staff/requests/?kind=move", as_="staff@example.org", size=pages.PHONE)
     assert pages.faults(desk) == []
-    desk.click("#staff-table tbody tr:last-child a")
-    desk.click("#take")
+    pages.follow(desk, "#staff-table tbody tr:last-child a")
+    pages.follow(desk, "#take")
     desk.fill("#note", "We read the meter on that day.")
     assert pages.faults(desk) == []
-    desk.click("#done")
+    pages.follow(desk, "#done")
     page.reload()
     assert page.get_attribute("#request-state", "data-state") == "done"
     assert "We read the meter on that day." in page.inner_text("#steps")
@@ -57,8 +57,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     desk = visit.open("/staff/banners/new/", as_=CHIEF, size=pages.PHONE)
     stranger = visit.open("/help/", size=pages.PHONE)
     desk.select_option("#id_kind", "outage")
-    desk.click("#save-banner")
-    desk.wait_for_load_state()
+    pages.follow(desk, "#save-banner")
     assert desk.locator("#error-summary a").count() == 1
     assert pages.faults(desk) == []
     desk.fill("#id_title_en", "Payments are down tonight")
@@ -66,13 +65,13 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     desk.fill("#id_text_en", "Pay at the counter or by telephone meanwhile.")
     desk.fill("#id_starts_at", f"{TODAY + timedelta(days=1)}T08:00")
     desk.check("#id_hold_late_fees")
-    desk.click("#save-banner")
+    pages.follow(desk, "#save-banner")
     assert "Payments are down tonight" in desk.inner_text("#planned")
     stranger.reload()
     assert stranger.locator(".banner").count() == 0
-    desk.click("#planned a")
+    pages.follow(desk, "#planned a")
     desk.fill("#id_starts_at", f"{TODAY}T08:00")
-    desk.click("#save-banner")
+    pages.follow(desk, "#save-banner")
     assert pages.faults(desk) == []
     stranger.goto(visit.portal.url + "/accounts/login/")
     assert "Payments are down tonight" in stranger.inner_text("[role=status] .banner")
@@ -82,8 +81,8 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     assert below is not None
     assert top["y"] + top["height"] <= below["y"]  # it pushes the page down and covers nothing
     assert pages.faults(stranger) == []
-    desk.click("#shown a")
-    desk.click("#end-banner")
+    pages.follow(desk, "#shown a")
+    pages.follow(desk, "#end-banner")
     stranger.reload()
     assert stranger.locator(".banner").count() == 0
 
@@ -91,15 +90,15 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
 def test_settings_change_what_every_page_says(visit: Visit) -> None:
     desk = visit.open("/staff/settings/", as_=CHIEF, size=pages.PHONE)
     desk.fill("#id_office_hours-1-line_es", "Sábados")
-    desk.click("#save-settings")
+    pages.follow(desk, "#save-settings")
     assert pages.faults(desk) == []
     desk.fill("#id_office_hours-1-line_en", "Saturday: 9 to 12")
-    desk.click("#save-settings")
+    pages.follow(desk, "#save-settings")
     page = visit.open("/help/", size=pages.PHONE)
     assert "Saturday: 9 to 12" in page.inner_text(".foot")
     desk.fill("#id_office_hours-1-line_en", "")
     desk.fill("#id_office_hours-1-line_es", "")
-    desk.click("#save-settings")
+    pages.follow(desk, "#save-settings")
     page.reload()
     assert "Saturday" not in page.inner_text(".foot")
     clerk = visit.open("/staff/settings/payment/", as_="staff@example.org", size=pages.PHONE)
@@ -112,11 +111,11 @@ def test_the_language_switch_keeps_the_page_and_its_query(visit: Visit) -> None:
     page.click("#by-month")
     page.wait_for_selector('#by-month[aria-current="true"]')
     before = page.url
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
     assert page.url == before
     assert "sin revisar" in page.inner_text("#unreviewed")
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=en]")
     assert page.url == before
     assert page.locator("#unreviewed").count() == 0
@@ -133,22 +132,21 @@ def test_everything_but_the_chart_works_without_javascript(visit: Visit) -> None
     assert page.locator("#usage-table tr[data-value]").count() > 3
     page.goto(visit.portal.url + "/bills/")
     assert page.inner_text("h1")
-    page.click("#tab-help")
+    pages.follow(page, "#tab-help")
     page.click("details.trouble summary >> nth=2")
     assert page.is_visible("details.trouble[open] a")
-    page.click("#to-requests")
-    page.click("#ask-other")
+    pages.follow(page, "#to-requests")
+    pages.follow(page, "#ask-other")
     page.fill("#details", "The lid of the meter is loose")
-    page.click("#send-request")
+    pages.follow(page, "#send-request")
     assert page.get_attribute("#request-state", "data-state") == "received"
-    page.click("#withdraw")
+    pages.follow(page, "#withdraw")
     assert page.get_attribute("#request-state", "data-state") == "withdrawn"
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     assert page.get_attribute("html", "lang") == "es"
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     assert page.get_attribute("html", "lang") == "en"
-    page.click("#sign-out")
-    page.wait_for_load_state()
+    pages.follow(page, "#sign-out")
     assert "/accounts/" in page.url or page.locator("#sign-in-link").count()
 
 
@@ -185,32 +183,32 @@ def test_the_main_journeys_with_the_keyboard_alone(visit: Visit) -> None:
     page.keyboard.type(HANA)
     _tab_to(page, "#id_password")
     page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#usage-page")
     _tab_to(page, "#usage-numbers summary")
     page.keyboard.press("Enter")
     page.wait_for_selector("#usage-table table")
     page.reload()
     _tab_to(page, "#tab-bills")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector('#tab-bills[aria-current="page"]')
     _tab_to(page, "#tab-help")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#troubleshooting")
     _tab_to(page, "details.trouble:nth-of-type(2) > summary")
     page.keyboard.press("Space")
     assert page.is_visible("details.trouble:nth-of-type(2)[open] li")
     page.reload()
     _tab_to(page, "#to-requests")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#ask-other")
     _tab_to(page, "#ask-other")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#details")
     _tab_to(page, "#details")
     page.keyboard.type("Is the hydrant at the corner ours?")
     _tab_to(page, "#send-request")
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#request-state[data-state=received]")
 
 

@@ -49,7 +49,7 @@ def test_a_guest_is_invited_too_late_invited_again_comes_and_goes(
 
     holder.reload()
     assert "expired" in holder.inner_text("#pending")
-    holder.click("#pending button >> text=Send again")
+    pages.follow(holder, "#pending button >> text=Send again")
     holder.wait_for_selector(".note-good")
     new = newest_link(portal)
     assert new != old
@@ -73,11 +73,11 @@ def test_a_guest_is_invited_too_late_invited_again_comes_and_goes(
 
 def test_transactions_and_payments(holder: Page, portal: ServedPortal) -> None:
     holder.goto(portal.url + _bills_of(holder))
-    holder.click("#to-transactions")
+    pages.follow(holder, "#to-transactions")
     rows = holder.eval_on_selector_all("#transactions tr[data-cents]", "rows => rows.map(row => +row.dataset.cents)")
     assert sum(rows) == int(holder.get_attribute("#owed", "data-cents") or "")
     assert pages.faults(holder) == []
-    holder.click("#show-payments")
+    pages.follow(holder, "#show-payments")
     assert "…0417" in holder.inner_text("#payments")
     assert pages.faults(holder) == []
     with holder.expect_download() as download:
@@ -88,14 +88,14 @@ def test_transactions_and_payments(holder: Page, portal: ServedPortal) -> None:
 def _invite(holder: Page) -> None:
     """Invite the guest; the first try has no whole address."""
     holder.fill("#email", "gus@nowhere")
-    holder.click("#send-invitation")
+    pages.follow(holder, "#send-invitation")
     holder.wait_for_selector("#invite-error")
     assert "whole email address" in holder.inner_text("#invite-error")
     pages.wait_for_focus(holder, "error-summary")
     assert pages.faults(holder) == []
     holder.fill("#email", GUEST)
     holder.check("#level-view-usage")
-    holder.click("#send-invitation")
+    pages.follow(holder, "#send-invitation")
     holder.wait_for_selector("#pending")
     assert GUEST in holder.inner_text("#pending")
     assert pages.faults(holder) == []
@@ -108,12 +108,12 @@ def _make_sign_in(guest: Page) -> None:
     guest.fill("#id_name", "Gus Brook")
     guest.fill("#id_password1", PASSWORD)
     guest.fill("#id_password2", PASSWORD + "x")
-    guest.click("#accept")
+    pages.follow(guest, "#accept")
     guest.wait_for_selector(".errorlist")
     assert pages.faults(guest) == []
     guest.fill("#id_password1", PASSWORD)
     guest.fill("#id_password2", PASSWORD)
-    guest.click("#accept")
+    pages.follow(guest, "#accept")
     guest.wait_for_url("**/usage/**")
 
 
@@ -125,18 +125,18 @@ def _bills_of(holder: Page) -> str:
 
 def _change(holder: Page) -> None:
     holder.goto(holder.url)
-    holder.click("#people a >> text=Change")
+    pages.follow(holder, "#people a >> text=Change")
     assert pages.faults(holder) == []
     holder.check("#level-view-bills")
-    holder.click("#save-level")
+    pages.follow(holder, "#save-level")
     holder.wait_for_selector("#people")
     assert "Gus Brook" in holder.inner_text("#people")
 
 
 def _remove(holder: Page) -> None:
-    holder.click("#people a >> text=Remove")
+    pages.follow(holder, "#people a >> text=Remove")
     holder.wait_for_selector("#remove")
     assert pages.faults(holder) == []
-    holder.click("#remove")
+    pages.follow(holder, "#remove")
     holder.wait_for_selector("#people")
     assert "Gus Brook" not in holder.inner_text("#people")

@@ -17,12 +17,12 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     page = visit.open("/profile/phone/", as_=MIA, size=pages.PHONE)
     page.fill("#phone-number", "12")
     page.check("#phone-consent")
-    page.click("#send-code")
+    pages.follow(page, "#send-code")
     pages.wait_for_focus(page, "error-summary")
     assert page.locator("#error-summary").is_visible()
     assert pages.faults(page) == []
     page.fill("#phone-number", "(405) 555-0142")
-    page.click("#send-code")
+    pages.follow(page, "#send-code")
     page.wait_for_selector("#confirm-form")
     assert "(405) 555-0142" in page.inner_text("main")
 
@@ -34,11 +34,11 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     found = re.search(r"\b\d{6}\b", text)
     assert found
     page.fill("#phone-code", f"{(int(found[0]) + 1) % 1_000_000:06d}")
-    page.click("#confirm-phone")
+    pages.follow(page, "#confirm-phone")
     page.wait_for_selector("#error-summary")
     assert pages.faults(page) == []
     page.fill("#phone-code", found[0])
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#phone-held")
     assert pages.faults(page) == []
 
@@ -59,16 +59,16 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
 def _is_it_real(visit: Visit, code: str) -> None:
     page = visit.open("/message/", size=pages.PHONE)
     page.fill("#message-code", code.upper().replace("-", " "))
-    page.keyboard.press("Enter")
+    pages.enter(page)
     page.wait_for_selector("#code-known")
     assert "by email, about your account" in page.inner_text("#code-known")
     assert pages.faults(page) == []
     page.fill("#message-code", "bcdf-ghjk-mnpqr")
-    page.click("#check-code")
+    pages.follow(page, "#check-code")
     page.wait_for_selector("#code-unknown")
     assert "405-555-0100" in page.inner_text("#code-unknown")
     page.fill("#message-code", " ")
-    page.click("#check-code")
+    pages.follow(page, "#check-code")
     page.wait_for_selector("#error-summary")
     assert pages.faults(page) == []
 
@@ -76,16 +76,16 @@ def _is_it_real(visit: Visit, code: str) -> None:
 def _staff_look(visit: Visit, code: str) -> None:
     page = visit.open("/staff/messages/", as_="staff@example.org", size=pages.PHONE)
     page.fill("#search", code)
-    page.keyboard.press("Enter")
-    page.click("#message-log a >> nth=0")
+    pages.enter(page)
+    pages.follow(page, "#message-log a >> nth=0")
     page.wait_for_selector("#message-state")
     assert pages.faults(page) == []
     page.fill("#read-reason", "x")
-    page.click("#read-it")
+    pages.follow(page, "#read-it")
     page.wait_for_selector("#read-error")
     assert pages.faults(page) == []
     page.fill("#read-reason", "the customer asks what it said")
-    page.click("#read-it")
+    pages.follow(page, "#read-it")
     page.wait_for_selector("#message-text")
     assert "ending in 0142" in page.inner_text("#message-text")
     assert pages.faults(page) == []

@@ -70,11 +70,11 @@ def test_from_the_search_box_to_the_signed_batch(visit: Visit, billed: Callable[
     assert page.inner_text("#account-number") == "20-00101-00"
     assert page.inner_text("h1") == "Rosa Delgado"
     assert pages.faults_now(page) == []
-    page.click("#bills-table tbody th a")
+    pages.follow(page, "#bills-table tbody th a")
     page.wait_for_selector("#bill-number")
     assert page.get_attribute("#bill-state", "data-state") == "issued"
     assert pages.faults_now(page) == []
-    page.click("#lines tbody tr:nth-child(2) th a")
+    pages.follow(page, "#lines tbody tr:nth-child(2) th a")
     page.wait_for_selector(".batch")
     tags = page.locator(".batch .tag").all_inner_texts()
     assert "valid" in tags
@@ -92,7 +92,7 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     page = visit.open("/staff/runs/", as_=STAFF, size=SIZES[size])
     assert pages.faults_now(page) == []
     page.select_option("#cycle", cycle)
-    page.click("#start-run button")
+    pages.follow(page, "#start-run button")
     page.wait_for_selector('#run-state[data-state="calculating"]')
     assert "0 of 3" in page.inner_text("#run-progress")
     assert pages.faults_now(page) == []
@@ -104,27 +104,27 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     assert held in page.inner_text("#exceptions-table")
     assert "no read near an end of the period" in page.inner_text("#exceptions-table")
     assert pages.faults_now(page) == []
-    page.click("#held-link")
+    pages.follow(page, "#held-link")
     page.wait_for_selector("#held")
     item = page.locator("#held > li", has_text=held)
     item.locator("input[name=reason]").fill("read by telephone, the use is right")
     assert pages.faults_now(page) == []
-    item.get_by_role("button", name="Release as it is").click()
+    pages.follow(page, item.get_by_role("button", name="Release as it is"))
     page.wait_for_selector(".note-good")
     assert held not in page.inner_text("#content")
     page.goto(address)
     page.check("#sure")
-    page.click("#issue-run button")
+    pages.follow(page, "#issue-run button")
     page.wait_for_selector("#run")
     billed("work")
     page.wait_for_selector('#run-state[data-state="issued"]')
     assert pages.faults_now(page) == []
     page.goto(f"{visit.portal.url}/staff/?q={held}")
-    page.click("#bills-table tbody th a >> nth=0")
+    pages.follow(page, "#bills-table tbody th a >> nth=0")
     page.wait_for_selector('#bill-state[data-state="issued"]')
     assert "read by telephone" in page.inner_text("#content")
     page.fill("#rebill-reason", "the class was wrong")
-    page.click("#rebill button")
+    pages.follow(page, "#rebill button")
     page.wait_for_selector(".note-good")
     assert "In the place of bill" in page.inner_text("#content")
     assert pages.faults_now(page) == []
@@ -137,16 +137,16 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
     sound = RATES.replace("YEAR", {"phone": "2041", "desk": "2042"}[size])
     page = visit.open("/staff/rates/", as_=STAFF, size=SIZES[size])
     assert pages.faults_now(page) == []
-    page.click("text=Load a rate file")
+    pages.follow(page, "text=Load a rate file")
     page.fill("#text", sound.replace("price: 9.00", "price: nine"))
-    page.click("form[enctype] button")
+    pages.follow(page, "form[enctype] button")
     page.wait_for_selector("#faults")
     at = next(n for n, line in enumerate(sound.splitlines(), start=1) if "9.00" in line)
     assert f"Line {at}, " in page.inner_text("#faults")
     assert "price: nine" in page.inner_text("#faults")
     assert pages.faults_now(page) == []
     page.fill("#text", page.input_value("#text").replace("price: nine", "price: 9.00"))
-    page.click("form[enctype] button")
+    pages.follow(page, "form[enctype] button")
     page.wait_for_selector("#rate-state")
     address = page.url
     assert page.inner_text("#rate-state") == "waits for a second person"
@@ -156,11 +156,11 @@ def test_from_a_faulty_rate_file_to_its_approval_by_a_second_person(
     assert "$9.00" in other.inner_text("#said")
     assert pages.faults_now(other) == []
     other.check("#sure")
-    other.get_by_role("button", name="Approve as second person").click()
+    pages.follow(other, other.get_by_role("button", name="Approve as second person"))
     other.wait_for_selector(".note-good")
     assert other.inner_text("#rate-state") == "approved"
     other.goto(f"{visit.portal.url}/staff/rates/")
-    other.get_by_role("button", name="What is different?").click()
+    pages.follow(other, other.get_by_role("button", name="What is different?"))
     other.wait_for_selector(".new, .gone")
     assert pages.faults_now(other) == []
 
@@ -191,34 +191,34 @@ def test_the_other_pages(visit: Visit, billed: Callable[[str], str], path: str) 
 def test_what_staff_change_on_an_account(visit: Visit, billed: Callable[[str], str], size: str) -> None:
     number = {"phone": "20-00102-00", "desk": "20-00105-00"}[size]
     page = visit.open(f"/staff/?q={number}", as_=STAFF, size=SIZES[size])
-    page.click("text=Change email, paper or language")
+    pages.follow(page, "text=Change email, paper or language")
     page.check("#way-paper")
     page.fill("#mail_to", "")
-    page.click("main form button")
+    pages.follow(page, "main form button")
     page.wait_for_selector("#form-error")
     assert pages.faults_now(page) == []
     page.fill("#mail_to", "Box 7\nNorman, OK 73069")
     page.select_option("#language", "es")
-    page.click("main form button")
+    pages.follow(page, "main form button")
     page.wait_for_selector(".note-good")
     assert "Box 7" in page.inner_text("#content")
-    page.click("text=Change the terms")
+    pages.follow(page, "text=Change the terms")
     page.select_option("#input-low_income", "yes")
     page.fill("#reason", "papers of the state")
     assert pages.faults_now(page) == []
-    page.click("#terms button")
+    pages.follow(page, "#terms button")
     page.wait_for_selector(".note-good")
     assert page.locator("#agreements-table tbody tr").count() == 2
-    page.click("text=Preview of the next bill")
+    pages.follow(page, "text=Preview of the next bill")
     page.wait_for_selector("#preview-charges")
     assert pages.faults_now(page) == []
     page.go_back()
-    page.click("#bills-table tbody th a >> nth=0")
-    page.click("text=As the customer sees it")
+    pages.follow(page, "#bills-table tbody th a >> nth=0")
+    pages.follow(page, "text=As the customer sees it")
     page.wait_for_selector("article.bill")
     assert pages.faults_now(page) == []
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
     assert pages.faults_now(page) == []
-    page.click("#switch-language")  # their language is kept: the next test finds them as before
+    pages.follow(page, "#switch-language")  # their language is kept: the next test finds them as before
     page.wait_for_selector("html[lang=en]")

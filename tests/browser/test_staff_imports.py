@@ -21,7 +21,7 @@ SIZES = {"phone": pages.PHONE, "desk": pages.DESK}
 def _look(page: Page, kind: str, file: Path) -> None:
     page.select_option("#kind", kind)
     page.set_input_files("#file", file)
-    page.click("#look button")
+    pages.follow(page, "#look button")
     page.wait_for_selector("#report")
 
 
@@ -47,7 +47,7 @@ def test_staff_look_at_a_file_correct_it_and_import_it(visit: Visit, tmp_path: P
     assert page.inner_text("#count-new") == "8"
     assert pages.faults_now(page) == []
     page.set_input_files("#same-file", file)
-    page.click("#confirm button")
+    pages.follow(page, "#confirm button")
     page.wait_for_selector("#history")
     assert "premises.csv" in page.inner_text("#history")
     assert pages.faults_now(page) == []

@@ -26,21 +26,21 @@ def owing(portal: ServedPortal) -> None:
 def test_one_asks_and_another_approves(visit: Visit, size: str) -> None:
     page = visit.open(f"/staff/journal/?q=owing-{size}", as_=CLERK, size=SIZES[size])
     assert pages.faults_now(page) == []
-    page.click("#staff-table a >> nth=-1")
+    pages.follow(page, "#staff-table a >> nth=-1")
     assert pages.faults_now(page) == []
-    page.click("dl.facts a")
-    page.click("#adjust")
+    pages.follow(page, "dl.facts a")
+    pages.follow(page, "#adjust")
     assert pages.faults_now(page) == []
     assert page.is_visible("#no-leak")
     page.select_option("#policy", "read-error")
     page.fill("#amount", "a lot")
     page.fill("#reason", "We read the wrong meter")
     page.fill("#evidence", "Photo of both dials, 3 June")
-    page.click("form.form .main-button")
+    pages.follow(page, "form.form .main-button")
     page.wait_for_selector("#form-error")
     assert pages.faults_now(page) == []
     page.fill("#amount", "12.50")
-    page.click("form.form .main-button")
+    pages.follow(page, "form.form .main-button")
     page.wait_for_selector("#own")
     assert page.get_attribute("#amount", "data-cents") == "-1250"
     assert page.is_disabled("#approve")
@@ -49,12 +49,12 @@ def test_one_asks_and_another_approves(visit: Visit, size: str) -> None:
 
     other = visit.open("/staff/adjustments/", as_=CHIEF, size=SIZES[size])
     assert pages.faults_now(other) == []
-    other.click(f'a[href="{address}"]')
+    pages.follow(other, f'a[href="{address}"]')
     assert pages.faults_now(other) == []
-    other.click("#reject")
+    pages.follow(other, "#reject")
     other.wait_for_selector("#decision-error")
     assert pages.faults_now(other) == []
-    other.click("#approve")
+    pages.follow(other, "#approve")
     other.wait_for_selector('#state[data-state="approved"]')
     assert pages.faults_now(other) == []
     page.reload()
@@ -73,17 +73,16 @@ def test_a_payment_is_posted_asked_about_and_taken_back(visit: Visit, size: str)
         page.fill("#amount", "40.00")
         page.select_option("#method", "check")
         page.fill("#reference", f"{number} {reference}")
-        page.click("form.form .main-button")
-        page.wait_for_load_state()
+        pages.follow(page, "form.form .main-button")
     page.check("#confirmed")
     assert pages.faults_now(page) == []
-    page.click("form.form .main-button")
+    pages.follow(page, "form.form .main-button")
     page.wait_for_selector("text=the account now owes $21.45")
     page.goto(f"{visit.portal.url}/staff/journal/?q={number}+2")
-    page.click("#staff-table a")
+    pages.follow(page, "#staff-table a")
     assert pages.faults_now(page) == []
     page.fill("#reason", "no funds, says the bank")
-    page.click("#returned")
+    pages.follow(page, "#returned")
     page.wait_for_selector("text=It takes back")
     assert pages.faults_now(page) == []
     page.goto(f"{visit.portal.url}/staff/aging/?on=2026-07-01")

@@ -129,7 +129,7 @@ def test_an_answer_for_a_page_that_was_left_is_not_waited_for(visit: Visit) -> N
     page.route("**/usage/**", lambda route: held.append(route) if is_refresh(route.request) else route.continue_())
     with page.expect_request(is_refresh):
         page.evaluate("() => document.getElementById('live-refresh').dispatchEvent(new Event('headwater:changed'))")
-    with page.expect_event("requestfailed", is_refresh, timeout=10_000):
+    with page.expect_event("requestfailed", is_refresh):
         page.click("#previous")
     page.wait_for_function("() => document.getElementById('period-title').textContent.includes('June 16')")
     assert len(held) == 1
@@ -138,13 +138,13 @@ def test_an_answer_for_a_page_that_was_left_is_not_waited_for(visit: Visit) -> N
 
 def test_who_leaves_their_home_out_is_shown_no_similar_ones(visit: Visit) -> None:
     page = visit.open("/profile/comparisons/", as_="alert-ines@example.org", size=pages.PHONE)
-    page.click("text=Leave my home out")
+    pages.follow(page, "text=Leave my home out")
     page.wait_for_selector("text=left out of comparisons")
     page.goto(visit.portal.url + "/")
     page.goto(page.url + "?by=week&compare=similar")
     assert "Your home is left out of comparisons" in page.inner_text("#comparison")
     page.goto(visit.portal.url + "/profile/comparisons/")
-    page.click("text=Take part")
+    pages.follow(page, "text=Take part")
     page.wait_for_selector("text=takes part")
 
 
@@ -152,7 +152,7 @@ def test_several_meters_and_all_of_them_together(visit: Visit, portal: ServedPor
     page = visit.open(as_="usage-una@example.org", size=pages.PHONE)
     volumes, meters = [], []
     for choice in ("#meter-1", "#meter-2", "#meters-all"):
-        page.click(choice)
+        pages.follow(page, choice)
         page.wait_for_selector(f'{choice}[aria-current="true"]')
         volumes.append(pages.read_today(page).volume)
         meters.append(page.eval_on_selector_all("[data-meter]", "dials => dials.map(dial => dial.dataset.meter)"))
@@ -169,7 +169,7 @@ def test_several_meters_and_all_of_them_together(visit: Visit, portal: ServedPor
 @pytest.mark.parametrize("unit", ["gal", "l", "ft3", "ccf", "m3"])
 def test_every_unit_fits_a_phone(visit: Visit, unit: str) -> None:
     page = visit.open(as_="alert-hana@example.org", size=pages.PHONE)
-    page.click(f"#unit-{unit}")
+    pages.follow(page, f"#unit-{unit}")
     page.wait_for_selector(f'#unit-{unit}[aria-pressed="true"]')
     tops = page.eval_on_selector_all("button[name=unit]", "all => [...new Set(all.map(b => b.offsetTop))]")
     assert len(tops) == 1  # in one line
@@ -277,14 +277,14 @@ def test_a_stretch_without_reads_is_marked_as_shared_out(visit: Visit) -> None:
 
 def test_unit_and_language_are_kept(visit: Visit) -> None:
     page = visit.open(as_="eve@example.org", fresh=True)
-    page.click("#unit-l")
+    pages.follow(page, "#unit-l")
     page.wait_for_selector('#unit-l[aria-pressed="true"]')
     assert "liters" in page.inner_text("#today")
-    page.click("#switch-language")
+    pages.follow(page, "#switch-language")
     page.wait_for_selector("html[lang=es]")
     assert page.inner_text("h1") == "Su consumo de agua"
     assert "litros" in page.inner_text("#today")
-    page.click("#sign-out")
+    pages.follow(page, "#sign-out")
     page.wait_for_selector("#sign-in")
     again = visit.open(as_="eve@example.org", fresh=True)
     assert again.get_attribute("#unit-l", "aria-pressed") == "true"
@@ -293,7 +293,7 @@ def test_unit_and_language_are_kept(visit: Visit) -> None:
 def test_one_sign_in_may_have_two_homes(visit: Visit) -> None:
     page = visit.open(as_="dora@example.org")
     assert page.get_attribute("#dial-count", "data-meter") == "CVW-10000004"
-    page.click("text=5 Oak Lane")
+    pages.follow(page, "text=5 Oak Lane")
     page.wait_for_selector('#dial-count[data-meter="CVW-10000005"]')
     assert page.locator("text=5 Oak Lane").count() == 1  # the home that is shown leads nowhere: the other one does
 
@@ -306,7 +306,6 @@ def test_the_page_works_without_javascript(visit: Visit, portal: ServedPortal) -
     assert page.locator("#usage-chart").is_hidden()
     page.click("#usage-numbers-toggle")
     assert page.locator("#usage-table tr[data-value]").count() == 16
-    page.click("#unit-m3")
-    page.click("#by-day")
-    page.wait_for_load_state()
+    pages.follow(page, "#unit-m3")
+    pages.follow(page, "#by-day")
     assert page.locator("#usage-table tr[data-value]").count() == 17
