@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from django.urls import path
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
+from portal.cli import _inherited_socket
 from portal.config import asgi
 
 if TYPE_CHECKING:
@@ -192,3 +195,19 @@ def test_a_connection_is_kept_and_a_broken_one_replaced(served: asgi.Application
     status, second = asked(served, "backend")
     assert (status, second != first[1]) == (200, True)
     assert asked(served, "backend") == (200, second)
+
+
+def test_an_inherited_socket_keeps_no_packet_back() -> None:
+    async def nodelay() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                found.set_result(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        with socket.create_server(("127.0.0.1", 0)) as listener, _inherited_socket(os.dup(listener.fileno())) as given:
+            async with await asyncio.get_running_loop().create_server(Accepted, sock=given):
+                with socket.create_connection(listener.getsockname()):
+                    return await asyncio.wait_for(found, 30)
+
+    assert asyncio.run(nodelay()) == 1
