@@ -147,6 +147,7 @@ class Visit:
         """
         context = self.browser.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-US")
         self.contexts.append(context)
+        context.set_default_timeout(90_000)
         page = context.new_page()
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -31,6 +31,15 @@ def portal_dir(portal_keys: Path, settings: SettingsWrapper) -> Path:
     return portal_keys
 
 
+@pytest.fixture
+def half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the half minute of an authenticator app's code last as long as the test."""
+    from allauth.mfa.totp.internal import auth
+
+    numbers = list(auth.yield_hotp_counters_from_time())
+    monkeypatch.setattr(auth, "yield_hotp_counters_from_time", lambda: iter(numbers))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _least_work_for_a_password() -> Iterator[None]:
     """Argon2 as a portal has it, with the least work it takes: a quarter of a second less for every hash."""
