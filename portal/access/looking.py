@@ -70,7 +70,7 @@ def checked_reason(reason: str) -> str:
     reason = " ".join(reason.split())
     letters = {char for char in reason.casefold() if char.isalnum()}
     if not REASON_CHARS_MIN <= len(reason) <= REASON_CHARS_MAX or len(letters) < _DIFFERENT_CHARS_MIN:
-        raise Refused("reason", _("Please write why you need to look, in a few words that can be checked later."))
+        raise Refused("reason", _("Please write why, in a few words that can be checked later."))
     return reason
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
+
+from portal.staff.listing import when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +47,38 @@ WORDS: dict[str, Callable[[], str]] = {
 }
 
 
+DETAIL: dict[str, Callable[[], str]] = {
+    "mean_day_l": lambda: _("a mean day of the period, L"),
+    "recent_day_l": lambda: _("a mean day of the weeks before, L"),
+    "last_year_day_l": lambda: _("a mean day of the same weeks last year, L"),
+    "most_day_l": lambda: _("the highest day, L"),
+    "possible_l": lambda: _("what the meter passes in a day, L"),
+    "size": lambda: _("size of the meter"),
+    "boundary": lambda: _("end of the period"),
+    "days": lambda: _("days"),
+    "read_days": lambda: _("days with a read"),
+    "first": lambda: _("shown at the start"),
+    "last": lambda: _("shown at the end"),
+    "counts": lambda: _("counts of the period"),
+    "count": lambda: _("count"),
+    "least_day": lambda: _("the lowest day, counts"),
+    "zero_days": lambda: _("days at zero"),
+    "recent_zero_days": lambda: _("days at zero in the weeks before"),
+    "register": lambda: _("counts by the register"),
+    "days_sum": lambda: _("counts by the days"),
+    "in_a_row": lambda: _("estimates in a row"),
+    "max": lambda: _("allowed"),
+    "times": lambda: _("times reported"),
+    "kind": lambda: _("what happened"),
+    "before_at": lambda: _("last read on the track"),
+    "before_count": lambda: _("it showed"),
+    "first_count": lambda: _("the next read showed"),
+    "reads": lambda: _("reads off the track"),
+    "meter": lambda: _("meter"),
+}
+_HIDDEN = frozenset({"verdict", "open", "item"})
+
+
 def words(code: str) -> str:
     """Return a finding in words; its code when it has none yet."""
     return WORDS[code]() if code in WORDS else code.replace("-", " ")
@@ -71,10 +106,36 @@ def _item(detail: Any) -> str:
 
 
 def _detail(detail: Any) -> str:
-    """Return what a rule wrote beside its finding: numbers and names, not prose."""
+    """Return what a rule wrote beside its finding, in words."""
     if isinstance(detail, dict) and "text" in detail:
         return str(detail["text"])
-    if isinstance(detail, dict):
-        shown = sorted((str(key).replace("_", " "), value) for key, value in detail.items() if key != "item")
-        return "; ".join(f"{key}: {value}" for key, value in shown)
-    return str(detail or "")
+    return (
+        "; ".join(f"{name}: {value}" for name, value in seen(detail)) if isinstance(detail, dict) else str(detail or "")
+    )
+
+
+def seen(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the numbers that a rule compared, in words."""
+    return [
+        (DETAIL[name]() if name in DETAIL else name.replace("_", " "), _value(name, value))
+        for name, value in detail.items()
+        if name not in _HIDDEN and value != ""
+    ]
+
+
+_KINDS: dict[str, Callable[[], str]] = {
+    "fall": lambda: _("the count fell"),
+    "jump": lambda: _("the count jumped"),
+    "identity": lambda: _("another identity answered"),
+    "start": lambda: _("the start"),
+    "end": lambda: _("the end"),
+    "none": lambda: _("none hangs there"),
+}
+
+
+def _value(name: str, value: object) -> str:
+    if name == "before_at":
+        return when(datetime.fromisoformat(str(value))).text
+    if type(value) is int:
+        return _("none at all") if value < 0 and name == "days" else f"{value:,}"
+    return _KINDS[str(value)]() if str(value) in _KINDS else str(value)

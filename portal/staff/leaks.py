@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from portal.alerts.texts import leak_rule
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.files import safe_text
@@ -155,6 +156,7 @@ def leak(request: HttpRequest, public_id: str) -> HttpResponse:
         "flow": flow_text(found.litres_per_h),
         "volume": volume_text(found.litres),
         "lasted": lasted_text(found.lasted),
+        "why": leak_rule(case.rule),
         "tone": _TONES[found.state],
         "began": found.began.astimezone(zone),
         "opened": case.opened_at.astimezone(zone),

@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from portal.billing.documents.figures import symbol
+from portal.billing.documents import figures
 from portal.core.services import utility_zone
 
 if TYPE_CHECKING:
@@ -108,13 +108,12 @@ def days(start: date, end: date) -> str:
 
 def dial_text(raw_count: int, register: MeterRegister) -> str:
     """Return a count as the register's dial shows it, with its unit."""
-    return f"{Decimal(raw_count).scaleb(register.scale):,f} {symbol(register.unit)}"
+    return f"{Decimal(raw_count).scaleb(register.scale):,f} {figures.symbol(register.unit)}"
 
 
 def dollars(cents: int) -> str:
     """Return an amount of money as it is written in the United States, in either language."""
-    whole, part = divmod(abs(cents), 100)
-    return f"{'-' if cents < 0 else ''}${whole:,}.{part:02}"
+    return figures.money(cents)
 
 
 def money(cents: int) -> Cell:

@@ -25,6 +25,7 @@ from portal.metering.models import (
     StoredBatch,
     StreamHead,
 )
+from portal.staff.event_words import event_words
 from portal.staff.listing import Cell, Listing, count, dial_text, page_of, when
 from portal.staff.people_list import people
 
@@ -273,7 +274,7 @@ def events(search: str, page: int) -> Listing:
         tuple(
             (
                 when(row.at),
-                Cell(row.kind, "code"),
+                Cell(event_words(row.kind)),
                 Cell(row.meter.meter_id if row.meter else "", "code"),
                 Cell(row.collector.collector_id, "code"),
                 when(row.received_at),

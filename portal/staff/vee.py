@@ -19,7 +19,7 @@ from portal.core.services import audit, utility_zone
 from portal.metering.models import MeterRegister, OfficeRead, ReadFinding
 from portal.metering.validation import office, worklist
 from portal.staff import vee_page
-from portal.staff.findings import words
+from portal.staff.findings import seen, words
 from portal.staff.views import actor_of, page, page_number, staff_only
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def finding(request: HttpRequest, public_id: str) -> HttpResponse:
         "finding": row,
         "what": words(row.rule),
         "state": vee_page.state_of(row),
-        "seen": vee_page.seen_by_rule(row),
+        "seen": seen(row.detail),
         "tables": shown,
         "choices": [read for _register, reads in shown for read in reads],
         "registers": registers,

@@ -26,44 +26,13 @@ from portal.staff.listing import Cell, Listing, count, page_of, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from portal.metering.models import MeterRegister
     from portal.metering.packed import KeptRead
 
 _AROUND = 6
 _DAYS_SHOWN = 62
-
-DETAIL: dict[str, Callable[[], str]] = {
-    "mean_day_l": lambda: _("a mean day of the period, l"),
-    "recent_day_l": lambda: _("a mean day of the weeks before, l"),
-    "last_year_day_l": lambda: _("a mean day of the same weeks last year, l"),
-    "most_day_l": lambda: _("the highest day, l"),
-    "possible_l": lambda: _("what the meter passes in a day, l"),
-    "size": lambda: _("size of the meter"),
-    "boundary": lambda: _("end of the period"),
-    "days": lambda: _("days"),
-    "read_days": lambda: _("days with a read"),
-    "first": lambda: _("shown at the start"),
-    "last": lambda: _("shown at the end"),
-    "counts": lambda: _("counts of the period"),
-    "count": lambda: _("count"),
-    "least_day": lambda: _("the lowest day, counts"),
-    "zero_days": lambda: _("days at zero"),
-    "recent_zero_days": lambda: _("days at zero in the weeks before"),
-    "register": lambda: _("counts by the register"),
-    "days_sum": lambda: _("counts by the days"),
-    "in_a_row": lambda: _("estimates in a row"),
-    "max": lambda: _("allowed"),
-    "times": lambda: _("times reported"),
-    "kind": lambda: _("what happened"),
-    "before_at": lambda: _("last read on the track"),
-    "before_count": lambda: _("it showed"),
-    "first_count": lambda: _("the next read showed"),
-    "reads": lambda: _("reads off the track"),
-    "meter": lambda: _("meter"),
-}
-_HIDDEN = frozenset({"verdict", "open"})
 
 
 def work_list(asked: Mapping[str, str], page: int) -> Listing:
@@ -107,33 +76,6 @@ def by_rule() -> list[tuple[str, str, int]]:
     """Return how many findings of each rule are open, the most frequent first."""
     rows = ReadFinding.objects.filter(resolved_at__isnull=True).values("rule").annotate(n=Count("pk"))
     return [(row["rule"], words(row["rule"]), row["n"]) for row in rows.order_by("-n", "rule")]
-
-
-def seen_by_rule(finding: ReadFinding) -> list[tuple[str, str]]:
-    """Return the numbers that the rule compared, in words."""
-    return [
-        (DETAIL[name]() if name in DETAIL else name.replace("_", " "), _value(name, value))
-        for name, value in finding.detail.items()
-        if name not in _HIDDEN and value != ""
-    ]
-
-
-_KINDS: dict[str, Callable[[], str]] = {
-    "fall": lambda: _("the count fell"),
-    "jump": lambda: _("the count jumped"),
-    "identity": lambda: _("another identity answered"),
-    "start": lambda: _("the start"),
-    "end": lambda: _("the end"),
-    "none": lambda: _("none hangs there"),
-}
-
-
-def _value(name: str, value: object) -> str:
-    if name == "before_at":
-        return _moment(datetime.fromisoformat(str(value)))
-    if type(value) is int:
-        return _("none at all") if value < 0 and name == "days" else f"{value:,}"
-    return _KINDS[str(value)]() if str(value) in _KINDS else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from domain.reading import ReadQuality
 from domain.units import rollover_difference
 from portal.core.clock import now
 from portal.core.errors import Refused
-from portal.core.services import audit, bump_change
+from portal.core.services import audit, bump_change, utility_zone
 from portal.metering.folding import roll_up_register
 from portal.metering.models import Installation, MeterRegister, OfficeRead, ReadVerdict, RegisterState
 from portal.metering.points import added_to, points_of
@@ -231,8 +233,8 @@ def problem_with(
         earlier, later = (point.count, raw_count) if point is before else (raw_count, point.count)
         if rollover_difference(earlier, later, register.modulus) < 0:
             return "falls", _("The count falls: %(count)s was read at %(at)s.") % {
-                "count": point.count,
-                "at": point.at.isoformat(timespec="minutes"),
+                "count": f"{point.count:,}",
+                "at": date_format(point.at.astimezone(utility_zone()), pgettext("in a list", "Y-m-d g:i:s A")),
             }
     return None
 
