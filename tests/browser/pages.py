@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser import pictures
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Playwright
 
@@ -159,6 +161,7 @@ def faults_now(page: Page, *, axe: bool = True) -> list[str]:
     found = accessibility_faults(page) if axe else []
     if (excess := sideways_scroll_px(page)) > 0:
         found.append(f"scrolls sideways by {excess} px")
+    pictures.keep(page)
     return found
 
 

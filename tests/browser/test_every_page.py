@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,8 +137,8 @@ LOOKS = [
         "usage-all-meters", as_="usage-una@example.org", then=_click("#meters-all", '#meters-all[aria-current="true"]')
     ),
     Look("profile-comparisons", "/profile/comparisons/", as_="usage-una@example.org"),
-    Look("usage-spanish", as_="ben@example.org", then=_spanish),
     Look("leak", as_="ben@example.org"),
+    Look("usage-spanish", as_="ben@example.org", then=_spanish),  # the last of Ben: it is kept
     Look("two-homes", as_="dora@example.org"),
     Look("alerts", "/alerts/", as_="alert-hana@example.org"),
     Look("alerts-none-to-see", "/alerts/", as_="nobody@example.org"),
@@ -197,14 +196,6 @@ def _axe_at(size: tuple[int, int]) -> tuple[int, int] | None:
     return None if os.environ.get("HEADWATER_EVERY_LOOK") == "1" else size
 
 
-def _keep_pictures(page: Page, name: str) -> None:
-    if folder := os.environ.get("HEADWATER_PICTURES"):
-        for width, height in (pages.PHONE, pages.DESK):
-            page.set_viewport_size({"width": width, "height": height})
-            file = Path(folder) / f"{name}-{width}.jpg"
-            page.screenshot(path=file, full_page=True, type="jpeg", quality=60)
-
-
 def _look_at(page: Page, look: Look) -> None:
     if "{own}" in look.path:
         page.goto(page.url.partition("?")[0] + look.path.partition("{own}/")[2])
@@ -218,7 +209,7 @@ def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look)
     first = page.url
     _look_at(page, look)
     assert pages.faults(page, axe_at=_axe_at(pages.PHONE)) == []
-    _keep_pictures(page, look.name)
+    pictures.keep(page, look.name)
     page.context.add_cookies([{"name": "django_language", "value": "es", "url": visit.portal.url}])
     page.set_viewport_size({"width": pages.PHONE[0], "height": pages.PHONE[1]})
     page.goto(first)

@@ -130,6 +130,11 @@ def test_everything_but_the_chart_works_without_javascript(visit: Visit) -> None
     pages.sign_in(page, visit.portal.url, HANA, PASSWORD)
     page.click("#usage-numbers summary")
     assert page.locator("#usage-table tr[data-value]").count() > 3
+    pages.follow(page, "#download-link")
+    with page.expect_download() as download:
+        page.click("#download-now")
+    assert download.value.path().read_text(encoding="utf-8").count("\n") > 3
+    _settings_without_javascript(page, visit.portal.url)
     page.goto(visit.portal.url + "/bills/")
     assert page.inner_text("h1")
     pages.follow(page, "#tab-help")
@@ -148,6 +153,26 @@ def test_everything_but_the_chart_works_without_javascript(visit: Visit) -> None
     assert page.get_attribute("html", "lang") == "en"
     pages.follow(page, "#sign-out")
     assert "/accounts/" in page.url or page.locator("#sign-in-link").count()
+    page.goto(visit.portal.url + "/register/")
+    page.fill("#id_number", "1000038")
+    pages.follow(page, "#go-on")
+    assert page.is_visible("#error-summary")
+
+
+def _settings_without_javascript(page: Page, url: str) -> None:
+    """Set a limit, take it back, invite a guest, take that back."""
+    page.goto(f"{url}/profile/notifications/")
+    page.fill("#a1m1-limit-amount", "5000")
+    pages.follow(page, "#a1m1-add")
+    assert "more than 5,000 gallons" in page.inner_text("#a1m1-limits")
+    pages.follow(page, "#a1m1-limits button")
+    assert page.locator("#a1m1-limits").count() == 0
+    page.goto(f"{url}/profile/household/")
+    page.fill("#email", "guest-of-hana@example.org")
+    pages.follow(page, "#send-invitation")
+    assert "guest-of-hana@example.org" in page.inner_text("#pending")
+    pages.follow(page, "#pending button >> text=Take back")
+    assert page.locator("#pending").count() == 0
 
 
 def _tab_to(page: Page, selector: str, *, most: int = 60) -> None:
@@ -220,9 +245,13 @@ def test_nothing_moves_while_a_page_arrives(visit: Visit) -> None:
             for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifted += one.value;
         }).observe({type: "layout-shift", buffered: true});"""
     )
-    for path in ("/", "/help/", "/requests/"):
-        page.goto(visit.portal.url + path)
-        page.wait_for_function("() => document.fonts.status === 'loaded'")
-        if path == "/":
-            pages.wait_for_live(page)
-        assert page.evaluate("() => window.shifted") < 0.05, path
+    for width, height in (pages.PHONE, pages.DESK):
+        page.set_viewport_size({"width": width, "height": height})
+        for path in ("/", "/bills/", "/profile/notifications/", "/requests/"):
+            page.goto(visit.portal.url + path)
+            page.wait_for_function("() => document.fonts.status === 'loaded'")
+            if path == "/":
+                pages.wait_for_live(page)
+            shifted = page.evaluate("() => window.shifted")
+            print(f"{path} at {width} px: {shifted:.4f}")
+            assert shifted < 0.01, (path, width)
