@@ -11,6 +11,7 @@ from allauth.account.models import EmailAddress
 from django.core import mail
 
 from portal.core.models import User, UtilitySettings
+from portal.core.templatetags.portal import letter
 from portal.notifications import services
 from portal.notifications.hours import text_time
 from portal.notifications.models import BadAddress, Message, Phone, StoppedNumber
@@ -133,3 +134,9 @@ def test_emails_that_can_be_turned_off_say_where(ana: User) -> None:
     alert, account = mail.outbox
     assert alert.extra_headers["List-Unsubscribe"].startswith("<https://water.city.example/")
     assert "List-Unsubscribe" not in account.extra_headers
+
+
+def test_an_email_shows_dashes_as_a_list_and_its_words_as_words() -> None:
+    shown = letter("Look <here>\nnow.\n\nCheck:\n- one & two\n- three\n")
+    assert shown.startswith("<p>Look &lt;here&gt;<br>now.</p>\n<p>Check:</p>\n<ul ")
+    assert shown.endswith("<li>one &amp; two</li><li>three</li></ul>")

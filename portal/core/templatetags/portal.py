@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from django import template
 from django.forms import BaseFormSet
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from portal.core.language import page_before
 from portal.core.utility import in_language
@@ -39,6 +42,21 @@ def faults(form: BaseForm | BaseFormSet[BaseForm]) -> list[tuple[str, str]]:
 def at_field(text: object, field: str) -> list[tuple[str, str]]:
     """Return one fault of a field, by its id, for the error summary; nothing where there is no text."""
     return [(field, str(text))] if text else []
+
+
+@register.filter
+def letter(text: str) -> SafeString:
+    """Return a plain text as paragraphs, and its lines that start with a dash as a list."""
+    parts: list[SafeString] = []
+    for block in text.strip().split("\n\n"):
+        for dashed, lines in groupby(block.splitlines(), key=lambda line: line.startswith("- ")):
+            if dashed:
+                items = format_html_join("", "<li>{}</li>", ((line[2:],) for line in lines))
+                parts.append(format_html('<ul style="margin:0 0 1rem;padding-left:1.25rem">{}</ul>', items))
+            else:
+                words = format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
+                parts.append(format_html("<p>{}</p>", words))
+    return mark_safe("\n".join(parts))  # noqa: S308 - every part was escaped above
 
 
 @register.simple_tag(takes_context=True)
