@@ -183,7 +183,15 @@ def _tab_to(page: Page, selector: str, *, most: int = 60) -> None:
             """() => {
                 const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
                 const width = parseFloat(style.outlineWidth);
-                return {name: at.outerHTML.slice(0, 90), line: style.outlineStyle, width,
+                let cut = false;  // a ring outside its box is lost where a box around it ends
+                const reach = width + parseFloat(style.outlineOffset);
+                for (let around = at.parentElement; around && around !== document.body; around = around.parentElement)
+                    if (getComputedStyle(around).overflowX !== "visible") {
+                        const edge = around.getBoundingClientRect();
+                        cut ||= box.left - reach < edge.left || box.right + reach > edge.right
+                            || box.top - reach < edge.top || box.bottom + reach > edge.bottom;
+                    }
+                return {name: at.outerHTML.slice(0, 90), line: style.outlineStyle, width, cut,
                         seen: box.width > 0 && box.height > 0 && box.right > 0 && box.left < innerWidth};
             }"""
         )
@@ -192,6 +200,7 @@ def _tab_to(page: Page, selector: str, *, most: int = 60) -> None:
         assert stop["line"] != "none", stop
         assert stop["width"] >= 2, stop
         assert stop["seen"], stop
+        assert not stop["cut"], stop
         if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
             return
     raise AssertionError(f"{selector} is not reached with the keyboard")
