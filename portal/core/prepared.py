@@ -7,6 +7,7 @@ person. What a query says still stands in one place as a queryset, and its rows 
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -16,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
 
 from portal.core.remembering import remembered
-from portal.core.statements import run_together
+from portal.core.statements import ask_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -33,13 +34,19 @@ _SHAPES_MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A queryset as SQL. places: for each parameter which of the values it is, None for what is always the same."""
+    """A queryset as SQL.
+
+    params      its parameters, the marks among them.
+    places      for each parameter which of the values it is, None for what is always the same.
+    converters  what makes a column's value of what the database says.
+    """
 
     queryset: QuerySet[Any]
     compiler: SQLCompiler
     sql: str
     params: tuple[Any, ...]
     places: tuple[int | None, ...]
+    converters: dict[int, Any]
 
 
 class Prepared(Generic[Row]):
@@ -61,7 +68,7 @@ class Prepared(Generic[Row]):
             return list(known)
         connection = connections[DEFAULT_DB_ALIAS]
         ready, params = self._bound(given, connection)
-        return _rows_of(ready, connection, run_together([(ready.sql, params)])[0])
+        return _rows_of(ready, connection, ask_together([(ready.sql, params)])[0])
 
     def known(self, *given: Given) -> list[Row] | None:
         """Return the rows if this page asked for them ahead, else None."""
@@ -95,7 +102,30 @@ class Prepared(Generic[Row]):
         places = tuple(where.get(param) for param in params)
         if set(where.values()) - set(places):
             raise TypeError("a prepared query hands a value on in another way than to compare it")
-        return _Ready(queryset, compiler, sql, tuple(params), places)
+        if connection.vendor == "postgresql":  # it knows the plan by the text, and plans better what stands there
+            sql = _written_out(sql, params, places, connection)
+            params, places = (
+                [param for param, place in zip(params, places, strict=True) if place is not None],
+                tuple(place for place in places if place is not None),
+            )
+        converters = compiler.get_converters([column for column, _, _ in compiler.select[: compiler.col_count]])
+        return _Ready(queryset, compiler, sql, tuple(params), places, converters)
+
+
+def _written_out(sql: str, params: Sequence[Any], places: Sequence[int | None], connection: Any) -> str:
+    """Return SQL with what is always the same in the place of its parameter."""
+    given = iter(zip(params, places, strict=True))
+
+    def part(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return found[0]
+        param, place = next(given)
+        if place is not None:
+            return found[0]
+        text: str = connection.ops.compose_sql("%s", [param])
+        return text.replace("%", "%%")
+
+    return re.sub("%[s%]", part, sql)
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:
@@ -138,7 +168,7 @@ def ask_ahead(*asks: tuple[Prepared[Any], *tuple[Given, ...]]) -> None:
         return
     wanted = [(one[0], one[1:]) for one in asks if () not in one[1:] and (one[0], one[1:]) not in ahead]
     bound = [query._bound(given, connection) for query, given in wanted]
-    found = run_together([(ready.sql, params) for ready, params in bound])
+    found = ask_together([(ready.sql, params) for ready, params in bound])
     for key, (ready, _), rows in zip(wanted, bound, found, strict=True):
         ahead[key] = _rows_of(ready, connection, rows)
 
@@ -156,6 +186,7 @@ def _rows_of(ready: _Ready, connection: Any, found: Sequence[tuple[Any, ...]]) -
     if compiler.has_extra_select:
         found = [row[: compiler.col_count] for row in found]
     compiler.__dict__["execute_sql"] = lambda *_, **__: [found]
+    compiler.__dict__["get_converters"] = lambda *_: ready.converters
     query = copy.copy(ready.queryset.query)
     query.__dict__["get_compiler"] = lambda *_, **__: compiler
     rows: Any = QuerySet(model=ready.queryset.model, query=query, using=connection.alias)

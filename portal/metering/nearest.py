@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 
 from domain.reading import ReadQuality
-from portal.core.statements import run_together
+from portal.core.statements import ask_together
 from portal.metering.packed import DAY_US, KeptRead, unpack_columns
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Days:
         found: dict[tuple[int, int], bytes] = {}
         if pairs:
             # Recent reads first: a fold that commits in between shows a read twice, it never hides one.
-            of_recent, of_days = run_together([_over(_RECENT_OF, pairs), _over(_DAYS_OF, pairs)])
+            of_recent, of_days = ask_together([_over(_RECENT_OF, pairs), _over(_DAYS_OF, pairs)])
             for register, *read in of_recent:
                 recent[register, read[0] // DAY_US].add(KeptRead(*read))
             found = {(register, day): bytes(packed) for register, day, packed in of_days}
@@ -261,7 +261,7 @@ def counted_between(spans: Collection[tuple[int, date, date]]) -> dict[tuple[int
 
 def _joined(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     """Run a statement over given rows, which it sees as w(a, b, c)."""
-    return run_together([_over(sql, rows, types)])[0]
+    return ask_together([_over(sql, rows, types)])[0]
 
 
 def _over(sql: str, rows: Sequence[Sequence[Any]], types: Sequence[str] = ()) -> Statement:
