@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 WIDTHS = ((390, 844), (1280, 900))
 TALLEST_PX = 2400
-_OPAQUE = re.compile(r"\A(hwi_.*|[0-9]+|[0-9a-z]{13,}|[0-9A-Za-z_-]{30,})\Z")
+_OPAQUE = re.compile(
+    r"\A(hwi_.*|[0-9]+|[0-9b-df-hj-np-tv-z]{13}|[0-9a-f]{16,}|[0-9A-Za-z_-]{30,})\Z"
+)  # ids have no vowels
 
 
 def name_of(address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     stranger.reload()
     assert stranger.locator(".banner").count() == 0
     pages.follow(desk, "#planned a")
+    assert pages.faults(desk) == []
     desk.fill("#id_starts_at", f"{TODAY}T08:00")
     pages.follow(desk, "#save-banner")
     assert pages.faults(desk) == []
@@ -247,13 +249,14 @@ def test_the_main_journeys_with_the_keyboard_alone(visit: Visit) -> None:
 
 
 def test_nothing_moves_while_a_page_arrives(visit: Visit) -> None:
-    """Layout shift as the browser itself adds it up: fonts, chart and stream find their places kept."""
+    """Layout shift as the browser itself adds it up: fonts, chart and stream find their places kept, however late."""
     page = visit.open("", as_=HANA, size=pages.PHONE)
     page.add_init_script(
         """window.shifted = 0; new PerformanceObserver(list => {
             for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifted += one.value;
         }).observe({type: "layout-shift", buffered: true});"""
     )
+    page.route("**/usage*.js", lambda route: (time.sleep(0.3), route.continue_()))
     for width, height in (pages.PHONE, pages.DESK):
         page.set_viewport_size({"width": width, "height": height})
         for path in ("/", "/bills/", "/profile/notifications/", "/requests/"):

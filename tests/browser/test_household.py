@@ -66,6 +66,8 @@ def test_a_guest_is_invited_too_late_invited_again_comes_and_goes(
     _change(holder)
     guest.goto(portal.url + bills)
     assert "You owe" in guest.inner_text("main")
+    guest.goto(portal.url + bills.replace("/bills/", "/profile/household/") + "leave/")
+    assert pages.faults(guest) == []
     _remove(holder)
     for address in (usage, portal.url + bills):
         assert guest.goto(address).status == 404  # type: ignore[union-attr]
