@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 from tests.browser.guests import GUEST, HOLDER
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def _invite(holder: Page) -> None:
 def _make_sign_in(guest: Page) -> None:
     """Accept as somebody new; the first try has two passwords."""
     assert "Holda Brook" in guest.inner_text("#offer")
+    pictures.keep(guest, "invitation")
     assert "See water use" in guest.inner_text("#offered-level")
     guest.fill("#id_name", "Gus Brook")
     guest.fill("#id_password1", PASSWORD)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +103,7 @@ def test_from_a_run_over_a_held_bill_to_the_issue(
     assert "3 of 3" in page.inner_text("#run-progress")
     assert held in page.inner_text("#exceptions-table")
     assert "no read near an end of the period" in page.inner_text("#exceptions-table")
+    pictures.keep(page, "staff-run")
     assert pages.faults_now(page) == []
     pages.follow(page, "#held-link")
     page.wait_for_selector("#held")

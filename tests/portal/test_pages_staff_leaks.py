@@ -115,6 +115,12 @@ def test_sizes_ages_and_answers_are_shown(staff: Client) -> None:
     assert "This was the irrigation: &lt;b&gt;drip&lt;/b&gt; line" in page
 
 
+def test_a_leak_is_told_by_the_clocks_of_the_utility(staff: Client, cases: dict[str, LeakCase]) -> None:
+    local = cases["old"].opened_at.astimezone(utility_zone())
+    page = staff.get(f"/staff/leaks/{cases['old'].public_id}/").content.decode()
+    assert f"{local:%Y-%m-%d} {local.hour % 12 or 12}:{local:%M %p}" in page
+
+
 @pytest.mark.usefixtures("cases")
 def test_the_number_of_queries_does_not_grow_with_the_cases(staff: Client) -> None:
     def asked() -> int:
