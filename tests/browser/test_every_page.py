@@ -2,7 +2,7 @@
 
 axe-core looks on a phone in English and on a desk in Spanish, whose words are longer; HEADWATER_EVERY_LOOK=1: in both
 languages at both widths (`make prove`). With HEADWATER_PICTURES=FOLDER each page and state is also kept there as a
-picture: docs/images/pages is made like this.
+picture: docs/images/pages is made like this (see pictures.py).
 """
 
 from __future__ import annotations

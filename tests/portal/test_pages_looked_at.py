@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from django.urls import URLPattern, get_resolver, resolve
 
 from portal.staff.lists import LISTS
-from tests.browser import test_every_page
+from tests.browser import pictures, test_every_page
 
 WALKED = {
     "test_accounts": "resident:register-sign-in resident:passkey",
@@ -49,6 +50,21 @@ def test_every_page_is_looked_at() -> None:
         _, resolver = get_resolver().namespace_dict[space]
         named |= {f"{space}:{one.name}" for one in resolver.url_patterns if isinstance(one, URLPattern)}
     assert named - {"staff:list"} - seen == set(), "look at these pages in LOOKS, or say which test walks there"
+
+
+def test_every_page_is_pictured() -> None:
+    """On a phone and on a desk, in docs/pages.md: each look, and each page that a test walks to."""
+    names = {look.name for look in test_every_page.LOOKS}
+    walked = {name for test, those in WALKED.items() if test != "test_every_page" for name in those.split()}
+    for space in ("resident", "staff"):
+        prefix, resolver = get_resolver().namespace_dict[space]
+        for one in resolver.url_patterns:
+            if isinstance(one, URLPattern) and f"{space}:{one.name}" in walked:
+                names.add(pictures.name_of("/" + prefix + re.sub("<.*?>", "2", str(one.pattern))))
+    docs = Path(test_every_page.__file__).parents[2] / "docs"
+    page = (docs / "pages.md").read_text(encoding="utf-8")
+    wanted = {f"images/pages/{name}-{width}.webp" for name in names for width, _ in pictures.WIDTHS}
+    assert {file for file in wanted if f"({file})" not in page or not (docs / file).is_file()} == set()
 
 
 def test_those_who_walk_there_exist() -> None:
