@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.broker import free_port, mosquitto, nats_server
-from tests.migrated import copy_tables, postgres_template
+from tests.migrated import copy_portal, copy_portal_of_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +31,18 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def _own_database(folder: Path, *, tables: bool) -> str:
+def _own_database(folder: Path, *, ready: bool) -> str:
     """The URL of a database of its own: on the server of DATABASE_URL when that is PostgreSQL, else a SQLite file."""
     url = os.environ.get("DATABASE_URL", "")
     if not url.startswith("postgres"):
-        if tables:
-            copy_tables(folder / "portal.sqlite3")
+        if ready:
+            copy_portal(folder)
         return f"sqlite:///{folder / 'portal.sqlite3'}"
     import psycopg
 
     name = f"portal_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as server:
-        template = postgres_template(url, folder) if tables else "template1"
+        template = copy_portal_of_postgres(folder, url) if ready else "template1"
         server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[arg-type]
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
@@ -51,18 +51,18 @@ def _own_database(folder: Path, *, tables: bool) -> str:
 class Portal:
     """One portal: its folder, environment and processes.
 
-    tables  start with a copy of today's tables; False: with nothing, as an installation does.
+    ready  start as after `portal init`; False: with nothing, as an installation does.
     """
 
     folder: Path
-    tables: bool = True
+    ready: bool = True
     broker_port: int = field(default_factory=free_port)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "DJANGO_"))},
-            "DATABASE_URL": _own_database(self.folder, tables=self.tables),
+            "DATABASE_URL": _own_database(self.folder, ready=self.ready),
             "HEADWATER_PORTAL_DIR": str(self.folder),
             "HEADWATER_DEMO": "True",
             "HEADWATER_BROKER_URL": f"mqtts://127.0.0.1:{self.broker_port}",

@@ -51,7 +51,6 @@ print(json.dumps({
 def portal(tmp_path: Path) -> Portal:
     """A portal of its own, with accounts that have a month of reads."""
     found = Portal(tmp_path)
-    _program(found, "portal", "init")
     _shell(found, _MAKE.format(accounts=ACCOUNTS))
     return found
 

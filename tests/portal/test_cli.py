@@ -170,7 +170,7 @@ def test_reads_are_listed_one_a_line() -> None:
 
 @pytest.mark.xdist_group("portal-processes")
 def test_a_portal_starts_serves_and_stops(tmp_path: Path) -> None:
-    own = Portal(tmp_path, tables=False)
+    own = Portal(tmp_path, ready=False)
     try:
         refused = own.command("worker", code=3)
         assert "headwater portal init" in refused["message"]

@@ -30,7 +30,6 @@ GROWTH_MAX_MIB = 96
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
     portal = Portal(tmp_path)
-    portal.command("init")
     yield portal
     portal.stop()
     print(portal.log("ingest")[-4000:] if (tmp_path / "ingest.log").exists() else "", file=sys.stderr)

@@ -38,7 +38,6 @@ portal.cli.portal(["ingest"])
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
     portal = Portal(tmp_path)
-    portal.command("init")
     yield portal
     portal.stop()
     print(portal.log("ingest") if (tmp_path / "ingest.log").exists() else "", file=sys.stderr)

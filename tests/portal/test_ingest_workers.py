@@ -30,7 +30,6 @@ BROKERS = [
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
     portal = Portal(tmp_path)
-    portal.command("init")
     yield portal
     portal.stop()
     for log in sorted(tmp_path.glob("worker-*.log")):
