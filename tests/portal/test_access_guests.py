@@ -269,6 +269,10 @@ def test_what_was_taken_back_or_whose_sender_lost_the_right_is_void(house: House
     guests.remove(house.access(boss), actor=house.ana)
     assert invitations.offered(token_to("hanna@example.org")) is None
     assert not invitations.open_invitations(house.account).exists()
+    boss = house.guest(Level.MANAGE_ALL, "boss3@example.org")
+    house.invite("hugo@example.org", by=boss)
+    guests.change_level(house.access(boss), "pay", actor=house.ana)
+    assert not invitations.open_invitations(house.account).exists()
     boss = house.guest(Level.MANAGE_ALL, "boss2@example.org")
     house.invite("ida@example.org", by=boss)
     AccountAccess.objects.filter(user=boss).update(ended_at=NOW)  # by whatever way

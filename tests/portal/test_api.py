@@ -14,7 +14,8 @@ from django.core.cache import cache
 from portal.core import tokens
 from portal.core.models import ApiToken, User
 from portal.core.tokens import make_token
-from portal.customers.services import ensure_premise
+from portal.customers.models import Account, AccountAccess
+from portal.customers.services import end_access, ensure_premise, grant_access
 from portal.fleet.models import Collector
 from portal.fleet.services import make_enrolment_code, proof_message
 from portal.ingest.apply import apply_batch
@@ -99,6 +100,17 @@ def test_nobody_sees_other_accounts(client: Client, elm_street: str) -> None:
             status, body = get(client, "usage", token, service_point=point, **{"from": START, "to": END})
             assert (status, body["error"]) == (404, "not-found")
         assert elm_street not in json.dumps(get(client, "me", token)[1])
+
+
+def test_a_guests_token_shows_nothing_from_the_moment_their_access_ends(client: Client, elm_street: str) -> None:
+    gus = person("gus@example.org")
+    account = Account.objects.get(occupancies__service_point__public_id=elm_street)
+    access = grant_access(account, gus, at=NOON, level=AccountAccess.Level.VIEW_USAGE)
+    token, query = make_token(gus)[0], {"service_point": elm_street, "from": START, "to": END}
+    assert get(client, "usage", token, **query)[0] == 200
+    end_access(access, at=NOON)
+    assert get(client, "usage", token, **query)[0] == 404
+    assert get(client, "me", token)[1]["service_points"] == []
 
 
 @pytest.mark.parametrize("bad", [None, "", "hwt_nonsense", "Bearer"])

@@ -34,7 +34,7 @@ from portal.customers.services import grant_access
 from portal.downloads.leaving import FAREWELL, delete_login, held_alone
 from portal.downloads.own_data import export
 from portal.downloads.retention import CLASSES, FILE, forget_old, kept_days
-from portal.notifications.models import Message
+from portal.notifications.models import Message, ReceivedText
 from portal.notifications.notify import EVERY_WAY, Notice, notify
 from tests.portal import billed
 from tests.portal.building import person
@@ -275,6 +275,42 @@ def test_what_is_past_its_time_goes_and_nothing_else(ana: User) -> None:
     assert (entry.actor_label, entry.detail) == ("worker", {"messages": 1, "api-tokens": 1, "audit": 1})
     assert forget_old(moment) == {}
     assert AuditEntry.objects.filter(action="retention").count() == 1
+
+
+def test_every_class_is_kept_for_its_days_to_the_day(ana: User) -> None:
+    """Each kind of row, once a day older than its class and once a day younger; what still runs stays."""
+    now, account, ben = datetime.now(UTC), AccountAccess.objects.get(user=ana).account, person("ben3@example.org")
+    AlertRecipient.objects.all().delete()
+    for model in (Alert, Invitation, ApiToken, Message):
+        model.objects.all().delete()
+    for number, (day, gone) in enumerate({-1: "old", 1: "young"}.items()):
+        year, month = timedelta(days=365 - day), timedelta(days=90 - day)
+
+        def ago(years: int, day: int = day) -> datetime:
+            return now - timedelta(days=365 * years - day)
+
+        ReceivedText.objects.create(provider_id=gone, number="+1405", kind="other", received_at=ago(2))
+        Message.objects.create(key=gone, to="a@b.c", queued_at=ago(2), next_try_at=now, failed_at=ago(2))
+        for end, name in ((ago(3), gone), (None, f"{gone} running")):
+            Alert.objects.create(
+                key=name, kind="leak", account=account, since=ago(9), happened_at=ago(9), opened_at=ago(9), ended_at=end
+            )
+        for place, moment in enumerate(("accepted_at", "revoked_at", "expires_at")):
+            row = Invitation(
+                account=account, email=f"{gone}-{moment}@example.org", level="pay", invited_by=ben,
+                token_hash=bytes([number, place]) * 16, sent_at=now - 2 * year, expires_at=now,
+            )  # fmt: skip
+            setattr(row, moment, now - year)
+            row.save()
+        for moment in ("revoked_at", "expires_at"):
+            _token, token = make_token(ben, name=f"{gone} {moment}")
+            ApiToken.objects.filter(pk=token.pk).update(**{moment: now - month})
+    AuditEntry.objects.all().delete()
+    assert forget_old(now) == {"messages": 1, "received-texts": 1, "alerts": 1, "invitations": 3, "api-tokens": 2}
+    assert set(Alert.objects.values_list("key", flat=True)) == {"old running", "young", "young running"}
+    left = [*Message.objects.values_list("key"), *ReceivedText.objects.values_list("provider_id")]
+    left += [*Invitation.objects.values_list("email"), *ApiToken.objects.values_list("name")]
+    assert all(one[0].startswith("young") for one in left)
 
 
 def test_a_utility_chooses_its_days(settings: SettingsWrapper, tmp_path: Path, ana: User) -> None:

@@ -148,6 +148,14 @@ def test_another_code_voids_the_one_before(ana: User) -> None:
     assert prove(ana, _code()).number == E164
 
 
+def test_removing_the_telephone_voids_a_code_that_was_asked_for(ana: User) -> None:
+    send_code(ana, NUMBER, agreed=True)
+    remove_phone(ana)
+    assert PhoneCode.objects.filter(closed_at__isnull=True).count() == 0
+    with pytest.raises(Refused):
+        prove(ana, _code())
+
+
 def test_three_codes_an_hour_and_five_a_day_for_a_person_and_for_a_number(
     ana: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from portal.notifications.provider import TextProvider
 from portal.notifications.received import take_state
 from portal.notifications.sending import FIRST_BACK_OFF, LEASE, back_off, send_due
 from portal.notifications.services import NewText, queue_texts
+from portal.notifications.sms import STOP_ANSWER
 from tests.portal.twilio_server import ACCOUNT, NUMBER, TOKEN, TwilioServer
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def test_a_stop_that_comes_while_a_text_waits_holds(twilio: TwilioServer) -> Non
     message.refresh_from_db()
     assert "STOP" in message.last_error
     assert twilio.accepted == []
+    _queue(f"{STOP_ANSWER}SM1")  # the one text that may go there: that it was heard
+    assert send_due(NOON).sent == 1
 
 
 def test_a_worker_that_dies_after_the_provider_took_it_may_send_it_twice(twilio: TwilioServer) -> None:
