@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import sync_playwright
 
 from tests.browser import pages
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
+
+# How long an example takes says what else the machine does; Hypothesis allows a fifth of a second. It stands before the
+# first test is imported: what one sets for itself is added to this.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,9 @@ def test_an_edit_leaves_the_stored_read_and_taking_it_back_restores_everything()
     assert state_of(home) == before
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(seed=st.integers(0, 2**32))
 def test_taking_everything_back_gives_the_state_before_exactly(seed: int) -> None:
     rng = random.Random(seed)
@@ -327,7 +329,9 @@ def test_worked_estimates() -> None:
         assert (found.basis, found.shown) == ("recent", int(expected)), at
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(seed=st.integers(0, 2**32))
 def test_estimates_never_go_backwards_and_an_actual_read_overtakes_them(seed: int) -> None:
     rng = random.Random(seed)
