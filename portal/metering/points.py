@@ -261,13 +261,22 @@ def added_to(register_ids: Iterable[int]) -> defaultdict[int, Added]:
     return defaultdict(Added, known)
 
 
+def will_judge(groups: Iterable[Iterable[int]]) -> None:
+    """Ask at once what `judged_and_extra` of each of these groups of registers is going to ask."""
+    chosen = [ids for group in groups if len(ids := tuple(sorted(set(group)))) <= _FEW]
+    verdicts, office_reads = (
+        [(VERDICTS, ids, _EVER_US, _NEVER_US) for ids in chosen],
+        [(OFFICE_READS, ids) for ids in chosen],
+    )
+    ask_ahead(*verdicts, *office_reads)
+
+
 def judged_and_extra(
     register_ids: Iterable[int],
 ) -> tuple[defaultdict[int, Judged], defaultdict[int, list[ExtraPoint]]]:
     """Return `excluded` and `extra_points` of registers; a page asks for both at once."""
     ids = tuple(sorted(set(register_ids)))
-    if len(ids) <= _FEW:
-        ask_ahead((VERDICTS, ids, _EVER_US, _NEVER_US), (OFFICE_READS, ids))
+    will_judge([ids])
     return excluded(ids), extra_points(ids)
 
 

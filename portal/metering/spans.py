@@ -17,12 +17,12 @@ from domain.reading import ReadQuality
 from domain.units import rollover_difference
 from domain.usage import CountPoint, count_at
 from portal.core.clock import now
-from portal.core.prepared import Prepared
+from portal.core.prepared import Prepared, ask_ahead
 from portal.core.remembering import remembered
 from portal.core.services import utility_zone
 from portal.metering.models import Installation, MeterRegister
 from portal.metering.nearest import Beside, Probe, counted_between, look_beside
-from portal.metering.points import judged_and_extra
+from portal.metering.points import judged_and_extra, will_judge
 from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
     registers = frozenset(probe.register for probe in probes)
     judged, extra = judged_and_extra(registers)
     left_out = {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
-    known = remembered(("days", registers), dict[tuple[int, int], "SeenDay"])
+    # What is left out of a register's day is the same for every look of a page, whatever other registers it is at.
+    known = remembered("days of registers", dict[tuple[int, int], "SeenDay"])
     beside = look_beside(probes, excluded=left_out, known=known, also_us=_later())
     for number, probe, reads in zip(owners, probes, beside.reads, strict=True):
         verdicts = judged[probe.register]
@@ -218,6 +219,15 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
         _unrolled(points, roll_over(counter), steps)
         for points, (_, counter), steps in zip(raw, jobs, likely, strict=True)
     ]
+
+
+def will_look_at_all(service_point_ids: Collection[int]) -> None:
+    """Ask in three messages what each of the looks at several service points begins with."""
+    ask_ahead(*((HUNG, point) for point in service_point_ids))
+    meters = [frozenset(row.meter_id for row in hung_at(point)) for point in service_point_ids]
+    ask_ahead(*((REGISTERS, tuple(sorted(ids))) for ids in meters))
+    counters = [[counter for of_meter in counters_of(ids).values() for counter in of_meter] for ids in meters]
+    will_judge([[register.pk for counter in of_point for register in counter] for of_point in counters])
 
 
 def will_look_at(moments: Sequence[datetime]) -> None:
@@ -313,7 +323,7 @@ def _stepwise(counts: Sequence[int], modulus: int | None) -> int:
     if modulus is None:
         return counts[-1] - counts[0] if counts else 0
     half, rose = modulus // 2, counts[-1] - counts[0] if counts else 0
-    if 0 <= rose <= half and all(a <= b for a, b in pairwise(counts)):
+    if 0 <= rose <= half and sorted(counts) == list(counts):
         return rose  # by no step of more than half a turn
     passed = [(b - a) % modulus for a, b in pairwise(counts)]
     turned_back: int = modulus * sum(1 for step in passed if step > half)

@@ -11,14 +11,17 @@ from portal.billing.bills import FIRST_DAY, LAST_END
 from portal.billing.shelf import STANDING_BOOKS
 from portal.billing.winter import STANDING_WINTERS
 from portal.core.prepared import ask_ahead
+from portal.core.remembering import remembered
 from portal.core.services import CHANGE, UTILITY
 from portal.customers.permissions import LEVELS_OF
 from portal.customers.services import LIVED_BY
 from portal.metering.spans import HUNG, REGISTERS, hung_at
 from portal.notifications.bounces import BAD_ADDRESS
+from portal.resident.banners import MOMENT
 from portal.resident.costs import LIVING
 from portal.resident.leak import OLDEST
 from portal.resident.services import UNIT_OF
+from portal.service.services import SHOWN_AT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,9 +30,9 @@ if TYPE_CHECKING:
     from portal.customers.permissions import Viewer
 
 
-def ask_of_person(who: Viewer) -> None:
+def ask_of_person(who: Viewer, moment: datetime) -> None:
     """Ask what follows from who looks."""
-    person = who.user
+    person, moment = who.user, remembered(MOMENT, lambda: moment)
     ask_ahead(
         (CHANGE,),  # first: what is committed later is announced by the stream
         (LIVED_BY, person.pk),
@@ -38,6 +41,7 @@ def ask_of_person(who: Viewer) -> None:
         (UTILITY,),
         (STANDING_BOOKS,),
         (BAD_ADDRESS, person.email.lower()),
+        (SHOWN_AT, moment),
     )
 
 

@@ -8,6 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from portal.access.viewing import viewer_of
 from portal.core.clock import now
+from portal.core.remembering import remembered
 from portal.customers.permissions import Permission, allowed_accounts
 from portal.service.audience import seen_by
 from portal.service.services import banners
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from portal.service.models import Banner
 
 
+MOMENT = "the moment of the page"
+
+
 def shown(request: HttpRequest) -> dict[str, Any]:
     """Return `banners`, each with its link if it may be followed; read from the database only when a page uses it."""
     return {"banners": SimpleLazyObject(lambda: _rows(request))}
 
 
 def _rows(request: HttpRequest) -> list[tuple[Banner, str]]:
-    moment = now()
+    moment = remembered(MOMENT, now)
     return [(row, row.link_at(moment)) for row in _for(request, banners(moment))]
 
 

@@ -20,7 +20,7 @@ from portal.customers.models import Occupancy
 from portal.customers.permissions import Permission, allowed, viewer
 from portal.customers.services import Span, points_seen_by, visible_places
 from portal.metering.reads import reads_of, to_us
-from portal.metering.spans import hung_at
+from portal.metering.spans import hung_at, will_look_at_all
 from portal.metering.usage import Cut, counters_at, usages
 from portal.resident.compare import Compare, Sides, counterpart, offered, other_period, with_period, with_similar
 from portal.resident.dial import Dial, dials
@@ -123,6 +123,8 @@ class _Sight:
 
 def _sight(points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], unit: Unit) -> _Sight:
     moment = now()
+    if len(points) > 1:
+        will_look_at_all([point.pk for point in points])
     installed = {p.pk: rows[0].start for p in points if (rows := hung_at(p.pk))}
     known_from = {p.pk: max(spans[p.pk][0].start, installed.get(p.pk) or spans[p.pk][0].start) for p in points}
     begun = {p.pk: span.start for p in points for span in spans[p.pk] if _holds(span, moment)}

@@ -59,7 +59,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     """Show the usage of one service point, or of all meters of its home, in one of five views."""
     user, moment = viewer_of(request), now()
-    ask_of_person(user)
+    ask_of_person(user, moment)
     service_point = service_point_of(user, public_id)
     ask_of_place(user, service_point, moment)
     account = _billed(request, user, service_point, moment)

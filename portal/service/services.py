@@ -47,10 +47,10 @@ class BannerWords:
 
 def banners(moment: datetime) -> list[Banner]:
     """Return what is shown at a moment: outages first, then what began last."""
-    return sorted(_SHOWN_AT(moment), key=lambda row: row.kind != Banner.Kind.OUTAGE)
+    return sorted(SHOWN_AT(moment), key=lambda row: row.kind != Banner.Kind.OUTAGE)
 
 
-_SHOWN_AT: Prepared[Banner] = Prepared(
+SHOWN_AT: Prepared[Banner] = Prepared(
     lambda moment: Banner.objects.filter(
         Q(ends_at__isnull=True) | Q(ends_at__gt=moment), starts_at__lte=moment
     ).order_by("-starts_at", "-pk")
