@@ -228,6 +228,7 @@ WHITENOISE_USE_FINDERS = not _COLLECTED
 
 # In the demo pages are served in clear text on a loopback address; everywhere else cookies need TLS.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEMO
+SESSION_ENGINE = "portal.core.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 14 * 86_400

@@ -6,11 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F, Q
+from django.test.utils import CaptureQueriesContext
 
+from portal.core import statements
 from portal.core.prepared import Prepared, ask_ahead
 from portal.core.remembering import remembering
+from portal.core.sessions import SessionStore
 from portal.customers.models import Account, Occupancy
 from portal.customers.services import ensure_premise, move_in
 
@@ -89,3 +94,40 @@ def test_what_is_asked_ahead_is_not_asked_again_and_ends_with_the_page(
     assert [account.name for account in known(keys[1])] == ["Beto"]
     with django_assert_num_queries(0):
         ask_ahead((known, keys[0]))  # no page: nobody could be given it
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no plans")
+def test_postgresql_keeps_the_plan_of_a_text(homes: list[Account]) -> None:
+    label = "50% of 'water'"  # written out in the text, where a percent sign is no parameter
+    query = Prepared(lambda account: Account.objects.filter(pk=account).exclude(name=label))
+
+    def kept() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%%50!%% of%%' ESCAPE '!'")
+            return [name for (name,) in cursor.fetchall()]
+
+    assert query(homes[0].pk) == [homes[0]]
+    (name,) = kept()
+    with CaptureQueriesContext(connection) as asked:
+        assert query(homes[1].pk) == [homes[1]]
+    assert [entry["sql"] for entry in asked] == [f"EXECUTE {name}({homes[1].pk})"]
+    assert kept() == [name]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no plans")
+def test_a_connection_keeps_no_more_than_it_may(homes: list[Account], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "_KEPT_MOST", 0)
+    query = Prepared(lambda account: Account.objects.filter(pk=account, name="Ana"))
+    assert [query(account.pk) for account in homes] == [[account] for account in homes]
+
+
+def test_a_session_that_is_over_or_was_never_made_is_none() -> None:
+    mine = SessionStore()
+    mine["mark"] = "kept"
+    mine.create()
+    assert SessionStore(mine.session_key).load() == {"mark": "kept"}
+    assert db.SessionStore(mine.session_key).load() == {"mark": "kept"}  # Django's own: those of before stay good
+    Session.objects.update(expire_date=datetime.now(UTC) - timedelta(seconds=1))
+    for key in (mine.session_key, "chosen-by-a-stranger"):
+        other = SessionStore(key)
+        assert (other.load(), other.session_key) == ({}, None)
