@@ -10,9 +10,9 @@ from portal.alerts.choices import choices_of
 from portal.alerts.kinds import RULES, Kind
 from portal.alerts.models import Alert
 from portal.alerts.telling import Found, keep
+from portal.billing.addressed import within
 from portal.customers.models import Account, AccountAccess, Occupancy
 from portal.customers.permissions import Permission, levels_with
-from portal.service.audience import within
 from portal.service.models import Banner
 
 if TYPE_CHECKING:

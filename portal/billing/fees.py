@@ -15,11 +15,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from portal.billing.addressed import within
 from portal.billing.models import Bill, Charge, OutageGrace
 from portal.billing.posting import LATE_FEE
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.services import audit
+from portal.customers.models import Account
 from portal.ledger.models import JournalEntry, Posting
 from portal.ledger.services import open_items, return_payment, today
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from django.db.models import QuerySet
+
     from portal.core.models import User
-    from portal.customers.models import Account
     from rates.policies import LateFee, Policies, ReturnedPayment
 
 LOOK_BACK_DAYS = 60
@@ -109,8 +112,12 @@ def charge_late_fees(on: date, rules: Policies) -> list[Charge]:
     rule = rules.late_fee
     if rule is None:
         return []
-    graces = list(OutageGrace.objects.filter(Q(end__isnull=True) | Q(end__gte=on - timedelta(days=LOOK_BACK_DAYS))))
-    bills = [bill for bill in _late_candidates(on) if _charge_day(bill.due_date, rule, graces, on)]
+    graces = [(grace, _addressed(grace)) for grace in _graces(on)]
+    bills = [
+        bill
+        for bill in _late_candidates(on)
+        if _charge_day(bill.due_date, rule, [one for one, who in graces if who is None or bill.account_id in who], on)
+    ]
     unpaid, late_fees = _unpaid(bills, on)
     made = []
     for bill in bills:
@@ -119,6 +126,17 @@ def charge_late_fees(on: date, rules: Policies) -> list[Charge]:
         if cents > 0:
             made.append(_charge(bill.account, LATE_FEE, bill.public_id, cents, on, rules, actor=None, by="late fees"))
     return made
+
+
+def _graces(on: date) -> QuerySet[OutageGrace]:
+    return OutageGrace.objects.filter(Q(end__isnull=True) | Q(end__gte=on - timedelta(days=LOOK_BACK_DAYS)))
+
+
+def _addressed(grace: OutageGrace) -> frozenset[int] | None:
+    """Return the accounts whose fees a grace holds; None: all."""
+    if not grace.audience:
+        return None
+    return frozenset(Account.objects.filter(within(grace.audience)).values_list("pk", flat=True))
 
 
 def _late_candidates(on: date) -> list[Bill]:
@@ -158,7 +176,7 @@ def start_grace(*, reason: str, start: date | None = None, actor: User | None = 
     reason = " ".join(reason.split())[:200]
     if not reason:
         raise Refused("reason", _("Say why."))
-    standing = OutageGrace.objects.select_for_update().filter(end__isnull=True).order_by("start").first()
+    standing = OutageGrace.objects.select_for_update().filter(end__isnull=True, audience={}).order_by("start").first()
     if standing is not None:
         return standing
     made = OutageGrace.objects.create(start=start or today(), reason=reason, started_by=actor)
@@ -181,10 +199,22 @@ def end_grace(
 
 @transaction.atomic
 def plan_grace(
-    *, reason: str, start: date, end: date | None = None, actor: User | None = None, label: str = ""
+    *,
+    reason: str,
+    start: date,
+    end: date | None = None,
+    audience: Mapping[str, Sequence[str]] | None = None,
+    actor: User | None = None,
+    label: str = "",
 ) -> OutageGrace:
-    """Hold late fees from one day to another, inclusive; other graces may hold them at the same time."""
-    made = OutageGrace.objects.create(start=start, end=end, reason=" ".join(reason.split())[:200], started_by=actor)
+    """Hold late fees from one day to another, inclusive; other graces may hold them at the same time.
+
+    audience  of which accounts (see portal.billing.addressed); without one: of all.
+    """
+    reason = " ".join(reason.split())[:200]
+    made = OutageGrace.objects.create(
+        start=start, end=end, audience=dict(audience or {}), reason=reason, started_by=actor
+    )
     audit("grace.started", actor=actor, label=label, target=made, reason=made.reason)
     return made
 

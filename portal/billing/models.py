@@ -508,10 +508,12 @@ class OutageGrace(PublicIdModel):
     """Days on which people could not pay: no late fee falls due in them, and its clock starts anew when they end.
 
     start, end  inclusive; end None: it lasts.
+    audience    for which accounts (see portal.billing.addressed); empty: for all.
     """
 
     start = models.DateField()
     end = models.DateField(null=True)
+    audience = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=200)
     started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")

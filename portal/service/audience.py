@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from portal.billing.addressed import within
 from portal.billing.models import BillingAccount, Cycle
 from portal.core.errors import Refused
 from portal.customers.models import Account
@@ -55,17 +55,6 @@ def audience_text(audience: Mapping[str, Sequence[str]]) -> dict[str, str]:
         "routes": ", ".join(audience.get("routes", ())),
         "accounts": ", ".join(numbers.values_list("number", flat=True)) if audience.get("accounts") else "",
     }
-
-
-def within(audience: Mapping[str, Sequence[str]]) -> Q:
-    """Return the condition `this account is in the audience`, for accounts."""
-    if not audience:
-        return Q()
-    return (
-        Q(billing__cycle__code__in=audience.get("cycles", ()))
-        | Q(billing__route__in=audience.get("routes", ()))
-        | Q(public_id__in=audience.get("accounts", ()))
-    )
 
 
 def seen_by(rows: Iterable[Banner], accounts: QuerySet[Account] | None) -> list[Banner]:

@@ -30,7 +30,7 @@ TITLE_MAX, TEXT_MAX = 120, 1000
 class BannerWords:
     """What a banner says and when; for the fields see Banner.
 
-    hold_late_fees  whether late fees wait from its first to its last day.
+    hold_late_fees  whether the late fees of those whom it is for wait from its first to its last day.
     """
 
     kind: str
@@ -124,11 +124,18 @@ def _write(row: Banner, words: BannerWords) -> None:
 def _hold_fees(row: Banner, words: BannerWords, actor: User | None, label: str) -> None:
     """Let late fees wait as long as the banner says, or no longer."""
     standing = row.grace
+    if standing is not None and standing.audience != row.audience:
+        row.grace = None
+        row.save()  # nobody is charged for days that were held for them: the grace before ends, another begins
+        fees.cancel_grace(standing, actor=actor, label=label)
+        standing = None
     if words.hold_late_fees:
         first = row.starts_at.astimezone(utility_zone()).date()
         last = None if row.ends_at is None else _last_day(row.ends_at)
         if standing is None:
-            row.grace = fees.plan_grace(reason=row.title["en"], start=first, end=last, actor=actor, label=label)
+            row.grace = fees.plan_grace(
+                reason=row.title["en"], start=first, end=last, audience=row.audience, actor=actor, label=label
+            )
         else:
             fees.move_grace(standing, start=min(first, standing.start), end=last, actor=actor, label=label)
     row.grace = row.grace if words.hold_late_fees else None

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
+from portal.billing.addressed import within
 from portal.billing.fees import charge_late_fees
 from portal.billing.models import BillingAccount, Cycle, OutageGrace
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.customers.models import Account
-from portal.service.audience import audience_of, audience_text, within
+from portal.service.audience import audience_of, audience_text
 from portal.service.models import Banner
 from portal.service.services import BannerWords, banners, change_banner, end_banner, make_banner
 from rates.policies import LateFee, Policies
@@ -109,6 +110,17 @@ def test_late_fees_wait_while_a_banner_says_so() -> None:
     grace = OutageGrace.objects.get()
     assert (grace.start, grace.end) == (due, due + timedelta(days=2))
     assert len(charge_late_fees(due + timedelta(days=40), rules)) == 1
+
+
+def test_a_banner_for_some_holds_the_late_fees_of_those_alone() -> None:
+    hit, other = make_bill(make_account()), make_bill(make_account())
+    rules, day = Policies(late_fee=LateFee(Fraction(10))), hit.due_date + timedelta(days=40)
+    start = datetime.combine(hit.due_date, datetime.min.time(), UTC) + 18 * HOUR
+    row = make_banner(replace(words(start, hold=True), audience={"accounts": [hit.account.public_id]}))
+    assert [charge.account for charge in charge_late_fees(day, rules)] == [other.account]
+    change_banner(row, words(start, hold=True))
+    assert [grace.audience for grace in OutageGrace.objects.filter(end=None)] == [{}]
+    assert charge_late_fees(day, rules) == []
 
 
 def test_a_banner_leaves_another_grace_alone_and_a_plan_taken_back_leaves_none() -> None:
