@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import resource
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.urls import Resolver404, resolve
 
 from portal.core.threads import keeping_threads, look_after_connections
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.core.handlers.asgi import ASGIRequest
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
@@ -37,6 +43,21 @@ class Application(ASGIHandler):
         super().__init__()
         self._whole = _Whole()
         self._threads = keeping_threads(THREADS, "request")
+
+    def create_request(
+        self, scope: Mapping[str, Any], body_file: IO[bytes]
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
+        """Return the request, or the answer to one that cannot be read; Django lets both of these faults through."""
+        try:
+            made = super().create_request(scope, body_file)
+            charset = made[0].encoding if made[0] else None
+            if charset is None or codecs.lookup(charset).name == "utf-8":
+                return made
+        except SuspiciousOperation:  # too many parameters in the address
+            return None, HttpResponseBadRequest()
+        except (LookupError, UnicodeError):  # a charset that is none, such as `hex`
+            pass
+        return None, HttpResponse("415 The only charset here is UTF-8", status=415, content_type="text/plain")
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request."""

@@ -113,12 +113,20 @@ def asked(application: asgi.Application, name: str, *, language: str = "en") -> 
 
 
 def talk(
-    application: asgi.Application, name: str, said: Iterable[Event], *, language: str = "en", leave_after: int = 0
+    application: asgi.Application,
+    name: str,
+    said: Iterable[Event],
+    *,
+    language: str = "en",
+    leave_after: int = 0,
+    query: bytes = b"",
+    content: bytes = b"text/plain",
 ) -> list[Event]:
     """Return what the application sends to a client that says these things; it leaves after so many events."""
+    headers = [(b"host", b"testserver"), (b"accept-language", language.encode()), (b"content-type", content)]
     scope = {
         "type": "http", "http_version": "1.1", "method": "POST" if name == "upload" else "GET", "path": f"/{name}/",
-        "query_string": b"", "headers": [(b"host", b"testserver"), (b"accept-language", language.encode())],
+        "query_string": query, "headers": headers,
     }  # fmt: skip
 
     async def client() -> list[Event]:
@@ -183,6 +191,27 @@ def test_an_upload_that_is_cut_reaches_no_view(served: asgi.Application) -> None
     assert seen == []
     talk(served, "upload", [half, {"type": "http.request", "body": b"y"}])
     assert seen == ["upload of 1001"]
+
+
+@pytest.mark.parametrize("charset", ["hex", "idna", "undefined", "utf-16", "utf-7", "unicode_escape", "punycode"])
+@pytest.mark.parametrize("query", [b"", b"a=%5Cx&b=-"])
+def test_what_is_not_in_utf_8_is_refused(served: asgi.Application, charset: str, query: bytes) -> None:
+    content = f"application/x-www-form-urlencoded; charset={charset}".encode()
+    sent = talk(served, "upload", [{"type": "http.request", "body": b"a=1"}], query=query, content=content)
+    assert (sent[0]["status"], seen) == (415, [])
+
+
+def test_other_ways_to_say_utf_8_and_names_of_nothing_are_served(served: asgi.Application) -> None:
+    for charset in ("utf-8", "UTF8", "no-such-charset"):
+        content = f"text/plain; charset={charset}".encode()
+        sent = talk(served, "upload", [{"type": "http.request", "body": b"a=1"}], content=content)
+        assert sent[0]["status"] == 200
+    assert seen == ["upload of 3"] * 3
+
+
+def test_too_many_parameters_are_a_bad_request(served: asgi.Application) -> None:
+    said, query = [{"type": "http.request", "body": b""}], b"&".join([b"a=1"] * 1001)
+    assert talk(served, "upload", said, query=query, content=b"text/plain; charset=utf-8")[0]["status"] == 400
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no connection")
