@@ -213,6 +213,66 @@ def test_vacation_tells_of_any_use_but_a_trickle_once_and_only_while_away() -> N
     assert len(sent_to(ana)) == 1
 
 
+def test_a_single_day_away_is_a_day_away() -> None:
+    home = lived_in(ana := reader())
+    today = date(2026, 6, 17)
+    choose(
+        Scope(ana, account_of(home), home.service_point),
+        Kind.VACATION,
+        Wish(on=True, first_day=today, last_day=today),
+    )
+    look_at_usage(run_hours(home, 2, 15))
+    assert kinds() == [Kind.VACATION]
+
+
+def test_a_limit_says_nothing_of_use_before_it_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = home_of(ana := reader(), start=NOW - DAY).read_daily(1, 240, reads_a_day=24, fold=False)
+    look_at_usage(NOW)
+    let_flow(home, 500)
+    monkeypatch.setattr("portal.alerts.preferences.now", lambda: home.at)
+    limit(home, ana, "100", "hour", "l")
+    look_at_usage(let_flow(home, 10))
+    assert kinds() == []
+    look_at_usage(let_flow(home, 101))
+    assert kinds() == [Kind.THRESHOLD]
+
+
+@pytest.mark.parametrize(("litres", "told"), [(200, []), (201, [Kind.UNUSUAL])])
+def test_an_hour_is_unusual_above_twice_the_most_of_its_time_of_day(litres: int, told: list[str]) -> None:
+    home = lived_in(reader(), litres=2400)  # 100 litres in every hour
+    look_at_usage(NOW)
+    look_at_usage(let_flow(home, litres))
+    assert kinds() == told
+
+
+@pytest.mark.parametrize(("days", "told"), [(13, []), (14, [Kind.UNUSUAL])])
+def test_two_weeks_must_be_known_before_an_hour_is_unusual(days: int, told: list[str]) -> None:
+    home = lived_in(reader(), days=days)
+    look_at_usage(NOW)
+    look_at_usage(let_flow(home, 300))
+    assert kinds() == told
+
+
+@pytest.mark.parametrize(
+    ("days", "usual", "hourly", "told"),
+    [
+        (35, 240, 20, []),  # 24 hours are 480 litres: twice the most, and not more
+        (35, 239, 20, [Kind.UNUSUAL]),
+        (35, 120, 16, []),  # 384 litres: much for this home, little for any
+        (35, 120, 17, [Kind.UNUSUAL]),  # 408
+        (28, 120, 17, []),  # three Wednesdays are whole
+        (29, 120, 17, [Kind.UNUSUAL]),  # four
+    ],
+)
+def test_a_day_is_unusual_above_twice_the_most_of_four_such_weekdays(
+    days: int, usual: int, hourly: int, told: list[str]
+) -> None:
+    home = lived_in(reader(), days=days, litres=usual)
+    look_at_usage(NOW)
+    look_at_usage(run_hours(home, 25, hourly))
+    assert kinds() == told
+
+
 def test_no_use_for_some_days_is_told_once_and_ends_with_the_first_litre() -> None:
     home = lived_in(ana := reader())
     scope = Scope(ana, account_of(home), home.service_point)
