@@ -21,7 +21,7 @@ def check(tmp_path: Path, *arguments: str, program: str = "tests.fleet.ready") -
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=280,
         check=False,
     )
     assert done.stdout.strip(), done.stderr
