@@ -144,8 +144,7 @@ def _reconcile(system: System) -> Reconciliation:
         for row in _json_lines(system.directory / "street" / "replies.jsonl")
         if not row["damaged"]
     ]
-    # Replies and reads share the virtual clock; what lies between them is the machine's own delay, times the speed. Two
-    # replies of one meter are `every_s` apart: with less than half of that, none is taken for the other.
+    # Replies and reads share the virtual clock; what lies between them is the machine's own delay, times the speed.
     speed = system.options.speed
     return reconcile(
         meters=sorted(owner),
@@ -154,7 +153,7 @@ def _reconcile(system: System) -> Reconciliation:
         at_portal=_portal_reads(system),
         kills_s={meter: collector.kills_s for meter, collector in owner.items()},
         commit_window_s=COMMIT_WINDOW_S * speed,
-        tolerance_s=max(1.0 * speed, min(2.0 * speed, system.options.every_s / 2)),
+        tolerance_s=1.0 * speed,
     )
 
 

@@ -111,8 +111,7 @@ def reconcile(
 
     kills_s          per meter, the (virtual) seconds at which its collector was killed.
     commit_window_s  how long before a kill a reply may have waited for its commit.
-    tolerance_s      how far the moments of a reply and its read may lie apart, and how late a busy machine may be with
-                     a commit that is due.
+    tolerance_s      how far the moments of a reply and its read may lie apart.
     A reply without a read is `in_flight_at_kill` if a kill explains it, else `lost`: whatever was read and is nowhere.
     A read in the portal but not in the append log must have been committed just before a kill, and match a reply.
     """
@@ -154,7 +153,7 @@ def _one_meter(
     # A read that no meter ever sent is worse than a repeated one: it is counted with them.
     result.duplicated += len(unmatched_reads)
     for reply in unmatched_replies:
-        if any(-commit_window_s - tolerance_s <= reply.at_s - kill <= tolerance_s for kill in kills_s):
+        if any(-commit_window_s <= reply.at_s - kill <= tolerance_s for kill in kills_s):
             result.in_flight_at_kill += 1
         else:
             result.lost += 1
