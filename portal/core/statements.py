@@ -77,8 +77,6 @@ def _asked(cursor: Any, statements: Sequence[Statement]) -> list[list[tuple[Any,
 
 
 def _rows(cursor: Any, _: object = None) -> list[tuple[Any, ...]]:
-    if (
-        connection.vendor == "postgresql"
-    ):  # where `description` makes an object of every column, of which most have none
+    if connection.vendor == "postgresql":  # its `description` makes an object for every column
         return cursor.fetchall() if cursor.pgresult.nfields else []
     return cursor.fetchall() if cursor.description else []
