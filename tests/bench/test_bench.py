@@ -23,12 +23,10 @@ from tests.broker import Broker, Pki
 FIGURES = json.loads(page.FIGURES.read_text(encoding="utf-8")) if page.FIGURES.exists() else {}
 
 
-def positive(figures: dict[str, Any]) -> bool:
-    """Whether every number in there is above 0."""
-    return all(
-        positive(value) if isinstance(value, dict) else not isinstance(value, int | float) or value > 0
-        for value in figures.values()
-    )
+def zero_or_less(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what in there is a number and 0 or below."""
+    found = {name: zero_or_less(value) if isinstance(value, dict) else value for name, value in figures.items()}
+    return {n: v for n, v in found.items() if (v if isinstance(v, dict) else isinstance(v, int | float) and v <= 0)}
 
 
 def test_homes_are_the_same_for_a_seed_and_their_dials_only_rise() -> None:
@@ -48,7 +46,7 @@ def test_homes_are_the_same_for_a_seed_and_their_dials_only_rise() -> None:
 
 def test_wire_figures() -> None:
     figures = wire.shape(6, 2, seeds=range(1, 3), times=1)
-    assert positive(figures)
+    assert not zero_or_less(figures)
     assert figures["bytes_per_read"] < figures["json_bytes_per_read"]
 
 
@@ -97,7 +95,7 @@ def test_a_month_is_the_sum_of_batches_keepalives_and_connections() -> None:
 
 def test_buffer_figures(tmp_path: Path) -> None:
     waiting = buffering._reads(20)
-    assert positive(buffering._group(tmp_path, waiting, 10, 2))
+    assert not zero_or_less(buffering._group(tmp_path, waiting, 10, 2))
     assert buffering._append_s(tmp_path, waiting, 10, 2, delay_s=0.001) > 0
     worn = buffering.flash_wear(tmp_path, 125, hours=1)
     assert worn["bytes_kept_per_read"] > 0
@@ -106,11 +104,14 @@ def test_buffer_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("section", [ingesting, storing])
 def test_portal_figures_on_sqlite(section: ModuleType, tmp_path: Path) -> None:
     figures = portals.run_program(section.__name__, tmp_path, f"sqlite:///{tmp_path}/p.sqlite3", quick=True)
-    assert positive(figures)
+    if section is ingesting:
+        assert list(figures) == ["batches_of_1000", "batches_of_24000"]
+        # What the first batch takes longer than those after it: with so few registers that may be less than nothing.
+        longer = [shape.pop("first_sight_ms_per_register") for shape in figures.values()]
+        assert all(isinstance(ms, int | float) for ms in longer)
+    assert not zero_or_less(figures)
     if section is storing:
         assert figures["register_day_bytes_per_read"] < figures["recent_read_bytes_per_read"]
-    else:
-        assert list(figures) == ["batches_of_1000", "batches_of_24000"]
 
 
 def test_without_postgresql_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +127,10 @@ def test_without_postgresql_one_line_says_so(tmp_path: Path, monkeypatch: pytest
 def test_gateway_figures(tmp_path: Path) -> None:
     figures = running.run(tmp_path, quick=True)
     rates = figures.pop("rates")
-    assert positive(figures)
+    assert not zero_or_less(figures)
     row = rates["1000"]
     assert (row["lost"], row["twice"]) == (0, 0)
-    assert positive({name: value for name, value in row.items() if name not in ("lost", "twice")})
+    assert not zero_or_less({name: value for name, value in row.items() if name not in ("lost", "twice")})
     assert f"| 1,000 a second | {row['cpu_ms_per_read']:,} |" in page.rates_table(rates)
     assert figures["resident_mib"] <= figures["peak_resident_mib"]
     assert figures["meters_read_per_s"] <= figures["register_reads_per_s"]
