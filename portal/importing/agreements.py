@@ -18,7 +18,7 @@ from portal.importing.cells import BadCell, day, line_of
 from portal.importing.columns import Column
 from portal.importing.kind import AT_ONCE, By, Kind, Outcome, audit_changes, differences
 from portal.importing.references import ACCOUNT, PLACE, accounts_of, chunks, doubled, service_points_of
-from portal.importing.timeline import Stretch, refuse_overlaps
+from portal.importing.timeline import Comparison, check_end
 from rates.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,13 +71,9 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
     present = _present(points)
     by_key = {(row.service_point_id, row.start): row for row in present}
     billed = _billed(present)
-    new: list[ServiceAgreement] = []
-    changed: list[tuple[ServiceAgreement, dict[str, list[Any]]]] = []
-    stretches: list[Stretch] = []
-    touched, outcome = set[int](), Outcome()
+    compared = Comparison[ServiceAgreement]()
     for row in rows:
-        if row["end"] is not None and row["end"] <= row["start"]:
-            findings.add(row.line, "end", _("the end is not after the start; correct one of them"), value=row["end"])
+        check_end(row, findings)
         if row.line in findings.bad_lines:
             continue
         account, point = accounts[row.line], points[row.line]
@@ -85,26 +81,15 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
         change = {} if standing is None else _change(row, standing, account, billed, findings)
         if row.line in findings.bad_lines:
             continue
-        end = row["end"] or (standing.end if standing else None)
-        stretches.append(Stretch(point.pk, row["start"], end, row.line, "start", f"{account} @ {point.premise}"))
+        compared.meet(row, standing, change, f"{account} @ {point.premise}", (point.pk, "start"))
         if standing is None:
             terms = {"rate_class": row["class"], "services": row["services"] or [], "inputs": row.extra}
-            new.append(
+            compared.new.append(
                 ServiceAgreement(account=account, service_point=point, start=row["start"], end=row["end"], **terms)
             )
-        else:
-            touched.add(standing.pk)
-            if change:
-                changed.append((standing, change))
-            outcome.unchanged += not change
     for other in present:
-        if other.pk not in touched:
-            says = f"{other.account} @ {other.service_point.premise}"
-            stretches.append(Stretch(other.service_point_id, other.start, other.end, 0, "", says))
-    refuse_overlaps(stretches, findings)
-    outcome.new, outcome.changed = len(new), len(changed)
-    outcome.write = lambda by: _write(new, changed, by)
-    return outcome
+        compared.leave(other, f"{other.account} @ {other.service_point.premise}", other.service_point_id)
+    return compared.outcome(findings, _write)
 
 
 def _check_terms(rows: list[Row], findings: Findings) -> None:

@@ -12,7 +12,7 @@ from portal.importing.cells import moment, register_id, whole
 from portal.importing.columns import Column
 from portal.importing.kind import By, Kind, Outcome, audit_changes
 from portal.importing.references import METER, PLACE, chunks, doubled, meters_of, service_points_of
-from portal.importing.timeline import Stretch, refuse_overlaps
+from portal.importing.timeline import Comparison, check_end
 from portal.metering.bulk import install_meters
 from portal.metering.models import Installation, MeterRegister
 
@@ -61,46 +61,30 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
     registers = _registers(meters)
     present = _present(meters, points)
     by_key = {(row.meter_id, row.start): row for row in present}
-    new: list[Installation] = []
-    changed: list[tuple[Installation, dict[str, list[Any]]]] = []
-    stretches: list[Stretch] = []
-    touched, outcome = set[int](), Outcome()
+    compared = Comparison[Installation]()
     for row in rows:
         if row.line in findings.bad_lines:
             continue
         meter, point = meters[row.line], points[row.line]
         register = _register(row, registers.get(meter.pk, []), findings)
-        if row["end"] is not None and row["end"] <= row["start"]:
-            findings.add(row.line, "end", _("the end is not after the start; correct one of them"), value=row["end"])
+        check_end(row, findings)
         standing = by_key.get((meter.pk, row["start"]))
         change = {} if standing is None else _change(row, standing, point, register, findings)
         if row.line in findings.bad_lines:
             continue
-        end = row["end"] or (standing.end if standing else None)
-        says = f"{meter} @ {point.premise}"
-        stretches.append(Stretch(("meter", meter.pk), row["start"], end, row.line, "meter", says))
-        stretches.append(Stretch(("point", point.pk), row["start"], end, row.line, "start", says))
+        places = ((("meter", meter.pk), "meter"), (("point", point.pk), "start"))
+        compared.meet(row, standing, change, f"{meter} @ {point.premise}", *places)
         if standing is None:
             counts = {"first_count": row["first_count"], "last_count": row["last_count"]}
-            new.append(
+            compared.new.append(
                 Installation(
                     meter=meter, service_point=point, start=row["start"], end=row["end"], register=register, **counts
                 )
             )
-        else:
-            touched.add(standing.pk)
-            if change:
-                changed.append((standing, change))
-            outcome.unchanged += not change
     for other in present:
-        if other.pk not in touched:
-            says = f"{other.meter} @ {other.service_point.premise}"
-            stretches.append(Stretch(("meter", other.meter_id), other.start, other.end, 0, "", says))
-            stretches.append(Stretch(("point", other.service_point_id), other.start, other.end, 0, "", says))
-    refuse_overlaps(stretches, findings)
-    outcome.new, outcome.changed = len(new), len(changed)
-    outcome.write = lambda by: _write(new, changed, by)
-    return outcome
+        says = f"{other.meter} @ {other.service_point.premise}"
+        compared.leave(other, says, ("meter", other.meter_id), ("point", other.service_point_id))
+    return compared.outcome(findings, _write)
 
 
 def _registers(meters: dict[int, Meter]) -> dict[int, list[MeterRegister]]:

@@ -12,7 +12,7 @@ from portal.importing.cells import moment
 from portal.importing.columns import Column
 from portal.importing.kind import AT_ONCE, By, Kind, Outcome, audit_changes
 from portal.importing.references import ACCOUNT, PLACE, accounts_of, chunks, doubled, service_points_of
-from portal.importing.timeline import Stretch, refuse_overlaps
+from portal.importing.timeline import Comparison, check_end
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,37 +43,22 @@ def compare(rows: list[Row], findings: Findings) -> Outcome:
     )
     present = _present(points)
     by_key = {(row.service_point_id, row.start): row for row in present}
-    new: list[Occupancy] = []
-    changed: list[tuple[Occupancy, dict[str, list[Any]]]] = []
-    stretches: list[Stretch] = []
-    touched, outcome = set[int](), Outcome()
+    compared = Comparison[Occupancy]()
     for row in rows:
         if row.line in findings.bad_lines:
             continue
         account, point = accounts[row.line], points[row.line]
-        if row["end"] is not None and row["end"] <= row["start"]:
-            findings.add(row.line, "end", _("the end is not after the start; correct one of them"), value=row["end"])
+        check_end(row, findings)
         standing = by_key.get((point.pk, row["start"]))
         change = {} if standing is None else _change(row, standing, account, findings)
         if row.line in findings.bad_lines:
             continue
-        end = row["end"] or (standing.end if standing else None)
-        stretches.append(Stretch(point.pk, row["start"], end, row.line, "start", f"{account} @ {point.premise}"))
+        compared.meet(row, standing, change, f"{account} @ {point.premise}", (point.pk, "start"))
         if standing is None:
-            new.append(Occupancy(account=account, service_point=point, start=row["start"], end=row["end"]))
-        else:
-            touched.add(standing.pk)
-            if change:
-                changed.append((standing, change))
-            outcome.unchanged += not change
+            compared.new.append(Occupancy(account=account, service_point=point, start=row["start"], end=row["end"]))
     for other in present:
-        if other.pk not in touched:
-            says = f"{other.account} @ {other.service_point.premise}"
-            stretches.append(Stretch(other.service_point_id, other.start, other.end, 0, "", says))
-    refuse_overlaps(stretches, findings)
-    outcome.new, outcome.changed = len(new), len(changed)
-    outcome.write = lambda by: _write(new, changed, by)
-    return outcome
+        compared.leave(other, f"{other.account} @ {other.service_point.premise}", other.service_point_id)
+    return compared.outcome(findings, _write)
 
 
 def _present(points: dict[int, ServicePoint]) -> list[Occupancy]:

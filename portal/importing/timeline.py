@@ -1,16 +1,19 @@
-"""Rows with a start and an end: two of them at one place must not hold at the same time."""
+"""Rows with a start and an end: compared with those that stand in the portal; no two hold at one place at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+from portal.importing.kind import Outcome
 
-    from portal.importing.columns import Findings
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from portal.importing.columns import Findings, Row
+    from portal.importing.kind import By
 
 
 class _Comparable(Protocol):
@@ -30,6 +33,69 @@ class Stretch:
     line: int
     column: str
     says: str
+
+
+class _Held(Protocol):
+    """A row of the database with a start and an end."""
+
+    pk: Any
+
+    @property
+    def start(self) -> Any: ...
+
+    @property
+    def end(self) -> Any: ...
+
+
+Held = TypeVar("Held", bound=_Held)
+Change = dict[str, list[Any]]
+Place = tuple["Hashable", str]
+"""A place that a row takes, and the file's column of it."""
+
+
+@dataclass(slots=True)
+class Comparison(Generic[Held]):
+    """What the rows of a file would change: rows that are new, rows that are changed; the rest stands as it is."""
+
+    new: list[Held] = field(default_factory=list)
+    changed: list[tuple[Held, Change]] = field(default_factory=list)
+    _unchanged: int = 0
+    _met: set[Any] = field(default_factory=set)
+    _stretches: list[Stretch] = field(default_factory=list)
+
+    def meet(self, row: Row, standing: Held | None, change: Change, says: str, *places: Place) -> None:
+        """Take in a sound row of the file and what stands for it; the caller adds to `new` where nothing does."""
+        end = row["end"] or (standing.end if standing else None)
+        self._stretches += [Stretch(place, row["start"], end, row.line, column, says) for place, column in places]
+        if standing is None:
+            return
+        self._met.add(standing.pk)
+        if change:
+            self.changed.append((standing, change))
+        self._unchanged += not change
+
+    def leave(self, standing: Held, says: str, *places: Hashable) -> None:
+        """Take in a row that stands in the portal, unless the file had it."""
+        if standing.pk not in self._met:
+            self._stretches += [Stretch(place, standing.start, standing.end, 0, "", says) for place in places]
+
+    def outcome(
+        self, findings: Findings, write: Callable[[list[Held], list[tuple[Held, Change]], By], None]
+    ) -> Outcome:
+        """Make problems of rows that overlap; return what there is to write."""
+        refuse_overlaps(self._stretches, findings)
+        return Outcome(
+            new=len(self.new),
+            changed=len(self.changed),
+            unchanged=self._unchanged,
+            write=lambda by: write(self.new, self.changed, by),
+        )
+
+
+def check_end(row: Row, findings: Findings) -> None:
+    """Make a problem of a row that ends before it starts."""
+    if row["end"] is not None and row["end"] <= row["start"]:
+        findings.add(row.line, "end", _("the end is not after the start; correct one of them"), value=row["end"])
 
 
 def refuse_overlaps(stretches: Iterable[Stretch], findings: Findings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress
@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from portal.billing.models import BillingAccount
 from portal.core.accounts import USERNAME_VALIDATORS
 from portal.core.models import AuditEntry, User
+from portal.core.public_id import new_public_id
 from portal.core.services import utility_settings
 from portal.customers.models import Account, AccountAccess
 from portal.customers.numbers import find_accounts, number_key
@@ -274,14 +275,7 @@ def _write_letters(plan: _Plan) -> None:
         if person.user is None or person.user.has_usable_password():
             continue
         with person_language(person.user, utility):
-            letter = NewEmail(
-                key=f"moved:{person.user.public_id}",
-                to=person.email,
-                subject=_("%(utility)s: please set a new password") % {"utility": utility.name},
-                text="",
-                language=person.user.language or utility.default_language,
-                user=person.user.pk,
-            )
+            public_id = new_public_id()
             shown = {
                 "utility": utility.name,
                 "site": site,
@@ -289,7 +283,7 @@ def _write_letters(plan: _Plan) -> None:
                 "email": person.email,
                 "username": person.user.username or "",
                 "phone": utility.contact_phone,
-                "code": code_text(letter.public_id),
+                "code": code_text(public_id),
             }
             parts = [
                 _("%(utility)s has a new portal: %(site)s"),
@@ -303,7 +297,17 @@ def _write_letters(plan: _Plan) -> None:
                 else "",
                 _("Message code: %(code)s"),
             ]
-            letters.append(replace(letter, text="\n\n".join(part % shown for part in parts if part)))
+            letters.append(
+                NewEmail(
+                    key=f"moved:{person.user.public_id}",
+                    to=person.email,
+                    subject=_("%(utility)s: please set a new password") % {"utility": utility.name},
+                    text="\n\n".join(part % shown for part in parts if part),
+                    language=person.user.language or utility.default_language,
+                    user=person.user.pk,
+                    public_id=public_id,
+                )
+            )
     queue_emails(letters)
 
 
