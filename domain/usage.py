@@ -43,7 +43,7 @@ def unrolled(points: Iterable[CountPoint], modulus: int | None) -> list[CountPoi
 
 def worse(one: ReadQuality, other: ReadQuality) -> ReadQuality:
     """Return the less trustworthy of two qualities."""
-    return max(one, other, key=_TRUST.index)
+    return one if one is other else max(one, other, key=_TRUST.index)
 
 
 def count_at(points: Sequence[CountPoint], moment: datetime) -> tuple[int, ReadQuality, bool] | None:

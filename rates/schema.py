@@ -20,9 +20,8 @@ SHOWN_CHARS = 40
 
 @cache
 def validator() -> Draft202012Validator:
-    """Return the schema of `headwater-rates/1`, checked once."""
+    """Return the schema of `headwater-rates/1`; that it is a schema is tested, and not in every process that prices."""
     schema = json.loads(files("rates").joinpath("headwater-rates-1.schema.json").read_text("utf-8"))
-    Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
 

@@ -85,8 +85,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "portal.core.templates.Loader",
+                    ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.template.context_processors.i18n",
@@ -106,7 +111,7 @@ def _databases() -> dict[str, dict[str, Any]]:
     if address.is_postgresql:
         return {
             "default": {
-                "ENGINE": "django.db.backends.postgresql",
+                "ENGINE": "portal.core.postgresql",
                 "NAME": address.name,
                 "USER": address.user,
                 "PASSWORD": address.password,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from portal.core.prepared import Prepared
 from portal.core.public_id import PublicIdModel
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Create one user who may do everything."""
         return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+    def get(self, *args: Any, **kwargs: Any) -> User:
+        """Return one user; by the row id, as every page of a session asks, with a query that is prepared."""
+        key = kwargs.get("pk")
+        if args or len(kwargs) != 1 or not isinstance(key, int) or type(self) is not UserManager or self._db:
+            return super().get(*args, **kwargs)
+        found = _BY_ID(key)
+        if not found:
+            raise self.model.DoesNotExist("User matching query does not exist.")
+        return found[0]
 
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the user with this address, whatever its capitals."""
@@ -88,6 +99,9 @@ class User(AbstractBaseUser, PermissionsMixin, PublicIdModel):
     def get_short_name(self) -> str:
         """Return the person's name, or their address."""
         return self.name or self.email
+
+
+_BY_ID: Prepared[User] = Prepared(lambda key: User.objects.filter(pk=key))
 
 
 class AuditEntry(models.Model):

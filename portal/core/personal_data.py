@@ -45,7 +45,12 @@ class PersonalData:
 
 PROVIDERS: tuple[str, ...] = (
     "portal.downloads.personal_data:PROFILE",
+    "portal.resident.personal_data:PREFERENCES",
+    "portal.downloads.personal_data:ADDRESSES",
+    "portal.downloads.personal_data:FACTORS",
+    "portal.downloads.personal_data:SESSIONS",
     "portal.downloads.personal_data:ACCESS",
+    "portal.downloads.personal_data:CLAIMS",
     "portal.downloads.personal_data:SIGN_INS",
     "portal.downloads.personal_data:INVITATIONS",
     "portal.downloads.personal_data:TOKENS",
@@ -55,6 +60,7 @@ PROVIDERS: tuple[str, ...] = (
     "portal.service.personal_data:REQUESTS",
     "portal.alerts.personal_data:SETTINGS",
     "portal.alerts.personal_data:RECEIVED",
+    "portal.comparison.personal_data:LEFT_OUT",
 )
 """`module:NAME` of each PersonalData, in the order of the export."""
 

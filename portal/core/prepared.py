@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
@@ -30,9 +31,10 @@ Given = Value | tuple[int, ...] | tuple[date, ...]
 _MARK_INT, _MARK_MOMENT = 1_900_000_001, datetime(1907, 3, 1, 5, 7, 9, tzinfo=UTC)
 _OF_COMPILER = ("select", "klass_info", "annotation_col_map", "col_count", "has_extra_select")
 _SHAPES_MOST = 64
+_TRANSLATORS = "translators of prepared queries"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Ready:
     """A queryset as SQL.
 
@@ -158,7 +160,11 @@ def _as_parameter(value: Any, like: Any, connection: Any) -> Any:
     return type(like)(value) if isinstance(value, int) else value
 
 
-def ask_ahead(*asks: tuple[Prepared[Any], *tuple[Given, ...]]) -> None:
+Ask = tuple[Prepared[Any], *tuple[Given, ...]]
+"""A prepared query and its values."""
+
+
+def ask_ahead(*asks: Ask) -> None:
     """Ask what this page is going to ask, (prepared query, its values) each, in one message where the database can.
 
     Whoever asks later gets the same rows. It does nothing outside `remembering`: nobody could be given them.
@@ -180,15 +186,38 @@ def _asked_ahead() -> dict[Hashable, list[Any]]:
 
 def _rows_of(ready: _Ready, connection: Any, found: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Return what the database said as Django would have made it of the queryset."""
-    compiler = type(ready.compiler)(ready.queryset.query, connection, connection.alias)
-    for name in _OF_COMPILER:
-        setattr(compiler, name, getattr(ready.compiler, name))
-    if compiler.has_extra_select:
-        found = [row[: compiler.col_count] for row in found]
-    compiler.__dict__["execute_sql"] = lambda *_, **__: [found]
-    compiler.__dict__["get_converters"] = lambda *_: ready.converters
-    query = copy.copy(ready.queryset.query)
-    query.__dict__["get_compiler"] = lambda *_, **__: compiler
-    rows: Any = QuerySet(model=ready.queryset.model, query=query, using=connection.alias)
-    rows._iterable_class, rows._fields = ready.queryset._iterable_class, ready.queryset._fields  # type: ignore[attr-defined]
-    return list(rows)
+    translators = vars(connection).setdefault(_TRANSLATORS, WeakKeyDictionary[_Ready, _Translator]())
+    if ready not in translators:
+        translators[ready] = _Translator(ready, connection)
+    rows: list[Any] = translators[ready].rows(found)
+    return rows
+
+
+class _Translator:
+    """A queryset that is told what its query found in place of asking. Of one connection, as that is of one thread."""
+
+    def __init__(self, ready: _Ready, connection: Any) -> None:
+        self._said: Sequence[tuple[Any, ...]] = ()
+        converters = ready.converters
+        self._compiler = type(ready.compiler)(ready.queryset.query, connection, connection.alias)
+        for name in _OF_COMPILER:
+            setattr(self._compiler, name, getattr(ready.compiler, name))
+        self._compiler.__dict__["execute_sql"] = lambda *_, **__: [self._said]
+        self._compiler.__dict__["get_converters"] = lambda *_: converters
+        query = copy.copy(ready.queryset.query)
+        query.__dict__["get_compiler"] = lambda *_, **__: self._compiler
+        queryset: Any = QuerySet(model=ready.queryset.model, query=query, using=connection.alias)
+        queryset._fields = ready.queryset._fields  # type: ignore[attr-defined]
+        self._rows: Any = ready.queryset._iterable_class(queryset)
+
+    def rows(self, found: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the rows."""
+        if not found:
+            return []
+        if self._compiler.has_extra_select:
+            found = [row[: self._compiler.col_count] for row in found]
+        self._said = found
+        try:
+            return list(self._rows)
+        finally:
+            self._said = ()

@@ -34,11 +34,8 @@ POLICY = "; ".join(
 )
 
 
-class ContentSecurityPolicyMiddleware:
-    """Adds the policy to answers that have none of their own, and keeps those to people with a session out of caches.
-
-    Works in both of Django's modes.
-    """
+class Middleware:
+    """Middleware that works in both of Django's modes: whatever is behind it answers."""
 
     sync_capable = True
     async_capable = True
@@ -49,19 +46,26 @@ class ContentSecurityPolicyMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer the request."""
+        return self.get_response(request)
+
+
+class ContentSecurityPolicyMiddleware(Middleware):
+    """Adds the policy to answers that have none of their own, keeps those to people with a session out of caches."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request and add the header."""
         response = self.get_response(request)
         return (
-            _with_policy(request, response)
-            if isinstance(response, HttpResponseBase)
-            else self._later(request, response)
+            with_policy(request, response) if isinstance(response, HttpResponseBase) else self._later(request, response)
         )
 
     async def _later(self, request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
-        return _with_policy(request, await response)
+        return with_policy(request, await response)
 
 
-def _with_policy(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def with_policy(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Add the policy to an answer that has none, and keep one to a person with a session out of caches."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     if settings.SESSION_COOKIE_NAME in request.COOKIES and "Cache-Control" not in response.headers:
         add_never_cache_headers(response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -13,6 +14,7 @@ from portal.core.statements import run_together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
     from django.db import models
@@ -33,6 +35,11 @@ UTILITY: Prepared[UtilitySettings] = Prepared(lambda: UtilitySettings.objects.fi
 def utility_zone() -> ZoneInfo:
     """Return the zone in which the utility's hours, days and months are cut."""
     return utility_settings().zone_info
+
+
+def last_day(end: datetime) -> date:
+    """Return the last day, inclusive, of a time whose end is exclusive."""
+    return (end - timedelta(microseconds=1)).astimezone(utility_zone()).date()
 
 
 def audit(

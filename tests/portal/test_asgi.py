@@ -9,9 +9,11 @@ import asyncio
 import contextvars
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.signals import request_finished
 from django.db import connection, connections
 from django.http import HttpResponse, StreamingHttpResponse
@@ -92,7 +94,18 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces())
 
 
-urlpatterns = [path(f"{view.__name__}/", view) for view in (plain, backend, severed, fault, upload, close, stream)]
+def told(request: HttpRequest) -> StreamingHttpResponse:
+    """Say the language piece by piece, as a file that is made while it is sent."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield str(translation.get_language()).encode()
+        yield (await sync_to_async(translation.get_language)()).encode()
+
+    return StreamingHttpResponse(pieces())
+
+
+VIEWS = (plain, backend, severed, fault, upload, close, stream, told)
+urlpatterns = [path(f"{view.__name__}/", view) for view in VIEWS]
 
 
 @pytest.fixture
@@ -109,7 +122,7 @@ def served(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def asked(application: asgi.Application, name: str, *, language: str = "en") -> tuple[int, str]:
     """Return status and text of a whole answer."""
     sent = talk(application, name, [{"type": "http.request", "body": b""}], language=language)
-    return sent[0]["status"], b"".join(event["body"] for event in sent[1:]).decode()
+    return sent[0]["status"], b"".join(event.get("body", b"") for event in sent[1:]).decode()
 
 
 def talk(
@@ -185,6 +198,19 @@ def test_a_stream_is_sent_as_it_comes_and_ends_when_the_client_leaves(served: as
     assert asked(served, "plain") == (200, "en none")  # no thread is held
 
 
+def test_a_stream_speaks_the_language_of_its_request(served: asgi.Application) -> None:
+    assert asked(served, "told", language="es") == (200, "eses")
+    assert asked(served, "told") == (200, "enen")
+
+
+def test_a_plain_request_starts_no_thread(served: asgi.Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    asked(served, "plain")  # this one starts the thread of them all
+    monkeypatch.setattr(threading.Thread, "start", started.append)
+    assert asked(served, "plain") == (200, "en none")
+    assert started == []
+
+
 def test_an_upload_that_is_cut_reaches_no_view(served: asgi.Application) -> None:
     half = {"type": "http.request", "body": b"x" * 1000, "more_body": True}
     assert talk(served, "upload", [half, {"type": "http.disconnect"}]) == []
@@ -207,6 +233,25 @@ def test_other_ways_to_say_utf_8_and_names_of_nothing_are_served(served: asgi.Ap
         sent = talk(served, "upload", [{"type": "http.request", "body": b"a=1"}], content=content)
         assert sent[0]["status"] == 200
     assert seen == ["upload of 3"] * 3
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "status"),
+    [(b"", b"text/plain; charset=hex", 415), (b"&".join([b"a=1"] * 1001), b"text/plain; charset=utf-8", 400)],
+)
+def test_what_cannot_be_read_is_answered_with_the_headers_of_every_answer(
+    served: asgi.Application, query: bytes, content: bytes, status: int
+) -> None:
+    asked = [
+        talk(served, "upload", [{"type": "http.request", "body": b""}], query=query, content=content),
+        talk(served, "plain", [{"type": "http.request", "body": b""}]),
+    ]
+    refused, plain = (dict(events[0]["headers"]) for events in asked)
+    assert asked[0][0]["status"] == status
+    said = {name for name in plain if name not in (b"Content-Type", b"Content-Length", b"Vary", b"Content-Language")}
+    assert b"frame-ancestors 'none'" in refused[b"Content-Security-Policy"]
+    assert len(said) >= 5
+    assert {name: refused.get(name) for name in said} == {name: plain[name] for name in said}
 
 
 def test_too_many_parameters_are_a_bad_request(served: asgi.Application) -> None:

@@ -103,7 +103,7 @@ def test_requests_that_fail_name_nobody(
     client.get("/", headers={"host": f"{EMAIL}.evil.example"})
     client.force_login(ana)
     with monkeypatch.context() as patch:
-        patch.setattr("portal.resident.profile.sections_for", broken)
+        patch.setattr("portal.resident.profile.open_to", broken)
         assert client.get("/profile/", {"name": "Ana Zyxwvut"}).status_code == 500
     patched = Job("a job", timedelta(days=1), broken)
     assert sweep(datetime(2026, 6, 1, tzinfo=UTC), (patched,)) == ["a job"]

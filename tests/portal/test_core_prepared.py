@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import Group
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
 from django.db import connection
@@ -13,6 +14,7 @@ from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext
 
 from portal.core import statements
+from portal.core.models import User
 from portal.core.prepared import Prepared, ask_ahead
 from portal.core.remembering import remembering
 from portal.core.sessions import SessionStore
@@ -131,3 +133,27 @@ def test_a_session_that_is_over_or_was_never_made_is_none() -> None:
     for key in (mine.session_key, "chosen-by-a-stranger"):
         other = SessionStore(key)
         assert (other.load(), other.session_key) == ({}, None)
+
+
+def test_a_person_is_found_by_the_row_id_and_only_among_those_asked_for(django_assert_num_queries: Counted) -> None:
+    ana, ben = User.objects.create_user("ana@example.org"), User.objects.create_user("ben@example.org")
+    with django_assert_num_queries(1):
+        assert User.objects.get(pk=ana.pk) == ana
+    group = Group.objects.create(name="office")
+    group.user_set.add(ben)
+    with pytest.raises(User.DoesNotExist):
+        group.user_set.get(pk=ana.pk)  # Django makes managers like this one of ours
+    ana.delete()
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get(pk=ana.pk or 0)
+
+
+def test_values_of_one_page_do_not_stay_for_the_next(homes: list[Account]) -> None:
+    numbers = Prepared(lambda account: Account.objects.filter(pk=account))
+    first = numbers(homes[0].pk)
+    Account.objects.filter(pk=homes[0].pk).update(number="changed")
+    assert [one.number for one in (*first, *numbers(homes[0].pk), *numbers(homes[1].pk))] == [
+        homes[0].number,
+        "changed",
+        homes[1].number,
+    ]

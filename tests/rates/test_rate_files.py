@@ -7,11 +7,13 @@ from datetime import date
 from fractions import Fraction
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from rates.asking import Question, day_for, request_of
 from rates.book import LineKind, PriceRequest
 from rates.errors import InputError
 from rates.reading import load_file
+from rates.schema import validator
 from tests.rates.texts import REFERENCE, amounts, example, price, small, table_after
 
 
@@ -23,6 +25,10 @@ def test_the_references_example(row: dict[str, str]) -> None:
     question = Question(row["class"], row["on"], None, tuple(row["inputs"].split()), None, None, ())
     priced = book.price(request_of(book, question, day_for(book, row["on"])))
     assert f"{float(priced.total):.2f}" == row["total"], amounts(priced)
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(validator().schema)
 
 
 def test_a_fixed_amount_by_units_and_days() -> None:
