@@ -65,16 +65,22 @@ def _fold(registers: Sequence[int], cutoff_us: int) -> int:
     for start in range(0, len(ids), _IDS_AT_ONCE):
         RecentRead.objects.filter(id__in=ids[start : start + _IDS_AT_ONCE]).delete()
     reach = _reach(spans)
-    screen(reach, _by_register(days))
+    screen(reach, _by_register(days, reach))
     _roll_up(reach)
     return len(rows)
 
 
-def _by_register(days: dict[tuple[int, int], list[KeptRead]]) -> dict[int, list[KeptRead]]:
-    """Return each register's reads in time order."""
+def _by_register(
+    days: dict[tuple[int, int], list[KeptRead]], reach: dict[int, tuple[int, int]]
+) -> dict[int, list[KeptRead]]:
+    """Return each register's reads in time order, from its first new one to its last.
+
+    A day that was folded before has earlier ones too: they are not what follows the read before the first new one.
+    """
     found: dict[int, list[KeptRead]] = defaultdict(list)
     for register, day in sorted(days):
-        found[register] += sorted(days[register, day])
+        low, high = reach[register]
+        found[register] += sorted(read for read in days[register, day] if low <= read.read_us <= high)
     return found
 
 

@@ -34,24 +34,27 @@ _DAYS_ALONG = 2
 class SeenDay(NamedTuple):
     """The reads of one register on one storage day that count, in time order.
 
-    read  gives the one at a place; the moments and counts of all are at hand.
+    read  gives the whole one at a place; what usage needs of all of them is at hand.
     """
 
     moments: Sequence[int]
     counts: Sequence[int]
+    qualities: Sequence[int]
     read: Callable[[int], KeptRead]
 
     @classmethod
     def of(cls, reads: list[KeptRead]) -> SeenDay:
         """Return a day of these reads."""
-        return cls([read.read_us for read in reads], [read.raw_count for read in reads], reads.__getitem__)
+        qualities = [read.quality for read in reads]
+        return cls([read.read_us for read in reads], [read.raw_count for read in reads], qualities, reads.__getitem__)
 
     @classmethod
     def unpacked(cls, day: int, packed: bytes, left_out: Container[int]) -> SeenDay:
         """Return a day as it is packed, without the moments that are left out."""
         columns = unpack_columns(day, packed)
-        if not left_out and all(mark[0] != _MISSING for mark in columns.marks):
-            return cls(columns.moments, columns.counts, columns.read)
+        qualities = columns.qualities()
+        if not left_out and _MISSING not in qualities:
+            return cls(columns.moments, columns.counts, qualities, columns.read)
         return cls.of(_counting(columns.reads(), left_out))
 
 
@@ -72,6 +75,10 @@ class Probe:
     low_us: int
     high_us: int
     moments: tuple[int, ...]
+
+
+Found = tuple[int, int]
+"""Where a read was found: its storage day, and its place among that day's. Sorts as the reads of a register do."""
 
 
 class _Search(NamedTuple):
@@ -118,8 +125,12 @@ class _Days:
 class Beside:
     """The reads on both sides of each probe's moments, in time order, each once; and what else was seen on the way."""
 
-    reads: list[list[KeptRead]]
+    found: list[list[Found]]
     days: _Days
+
+    def day(self, register: int, day: int) -> SeenDay:
+        """Return a day on which a read was found."""
+        return self.days.reads[register, day]
 
     def look_between(self, spans: Iterable[tuple[int, int, int]]) -> None:
         """Look at every day of these (register, start_us, end_us), in two queries."""
@@ -132,11 +143,13 @@ class Beside:
     def counts_between(self, register: int, start_us: int, end_us: int) -> list[int] | None:
         """Return the raw counts of a register in [start_us, end_us]; None where a day in it was not looked at."""
         counts: list[int] = []
-        for day in range(start_us // DAY_US, end_us // DAY_US + 1):
-            seen = self.days.reads.get((register, day))
-            if seen is None:
+        reads, first, last = self.days.reads, start_us // DAY_US, end_us // DAY_US
+        for day in range(first, last + 1):
+            if (seen := reads.get((register, day))) is None:
                 return None
-            counts += seen.counts[bisect_left(seen.moments, start_us) : bisect_right(seen.moments, end_us)]
+            low = bisect_left(seen.moments, start_us) if day == first else 0
+            high = bisect_right(seen.moments, end_us) if day == last else None
+            counts += seen.counts[low:high]
         return counts
 
 
@@ -147,7 +160,11 @@ def nearest_reads(
 
     excluded  by register the read_us that do not count.
     """
-    return look_beside(probes, excluded=excluded).reads
+    beside = look_beside(probes, excluded=excluded)
+    return [
+        [beside.day(probe.register, day).read(place) for day, place in found]
+        for probe, found in zip(probes, beside.found, strict=True)
+    ]
 
 
 def look_beside(
@@ -155,77 +172,91 @@ def look_beside(
     *,
     excluded: Mapping[int, Container[int]] | None = None,
     known: ReadsOfDays | None = None,
-    also_us: Sequence[int] = (),
 ) -> Beside:
     """Return what `nearest_reads` does, with the days that were looked at.
 
-    known    days that were looked at before, with the same reads left out: those of this look are added.
-    also_us  moments whose days are taken along, because somebody will ask for them next.
+    known  days that were looked at before, with the same reads left out: those of this look are added.
 
     Of a moment's sides, one is the newest read at or before it and the other the oldest after it. Of several reads at
     one moment the last one counts.
     """
-    days, found = _Days(excluded or {}, {} if known is None else known), [set[KeptRead]() for _ in probes]
-    searches = [search for index, probe in enumerate(probes) for search in _searches(index, probe)]
-    along = {(probe.register, moment // DAY_US) for probe in probes for moment in also_us}
+    days, found = _Days(excluded or {}, {} if known is None else known), [set[Found]() for _ in probes]
+    along = _DAYS_ALONG if len(probes) <= _PROBES_FEW else 0
+    days.load((probe.register, day) for probe in probes for day in _first_days(probe, along))
+    searches = list[_Search]()
+    for index, probe in enumerate(probes):
+        for moment in probe.moments:
+            if (place := _between_two(days.reads, probe, moment)) is not None:
+                found[index].update(((moment // DAY_US, place - 1), (moment // DAY_US, place)))
+            else:
+                searches += _searches(index, probe, moment)
     while searches:
-        wanted = {(probes[search.probe].register, search.day) for search in searches}
-        if len(probes) <= _PROBES_FEW:
-            wanted |= _days_along(searches, probes)
-        days.load(wanted | along)
+        days.load((probes[search.probe].register, search.day) for search in searches)
         further = []
         for search in searches:
-            read, last = _walked(days.reads, search, probes[search.probe])
-            if read is not None:
-                found[search.probe].add(read)
+            where, last = _walked(days.reads, search, probes[search.probe])
+            if where is not None:
+                found[search.probe].add(where)
             elif last is not None:
                 further.append(last)
         searches = list(_moved(further, probes))
-    return Beside([sorted(reads) for reads in found], days)
+    return Beside([sorted(of_probe) for of_probe in found], days)
 
 
-def _searches(index: int, probe: Probe) -> Iterable[_Search]:
-    """Yield both searches of each moment, from the first day on which they may find anything."""
+def _first_days(probe: Probe, along: int) -> set[int]:
+    """Return the days of a probe's moments, and those about now with any of them: of these not all is read yet."""
     low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
-    for moment in probe.moments:
-        if moment // DAY_US >= low:
-            yield _Search(index, moment, _BEFORE, min(moment // DAY_US, high))
-        if (moment + 1) // DAY_US <= high:
-            yield _Search(index, moment, _AFTER, max((moment + 1) // DAY_US, low))
+    days = {at // DAY_US for moment in probe.moments for at in (moment, moment + 1)}
+    days = {min(max(day, low), high) for day in days}
+    if days and max(days) >= high - along:
+        days.update(range(max(low, high - along), high + 1))
+    return days
 
 
-def _days_along(searches: Iterable[_Search], probes: Sequence[Probe]) -> set[tuple[int, int]]:
-    """Return the days on which searches are likely to go on: those about now, of which not all is read yet."""
-    found = set[tuple[int, int]]()
-    for search in searches:
-        probe = probes[search.probe]
-        low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
-        if search.day >= high - _DAYS_ALONG:
-            days = range(search.day, high + 1) if search.side == _AFTER else range(high - _DAYS_ALONG, search.day + 1)
-            found.update((probe.register, day) for day in days if day >= low)
-    return found
+def _between_two(days: ReadsOfDays, probe: Probe, moment: int) -> int | None:
+    """Return the place behind a moment where the reads on both sides are of its own day, as they nearly always are."""
+    if (seen := days.get((probe.register, moment // DAY_US))) is None:
+        return None
+    place = bisect_right(seen.moments, moment)
+    if (
+        0 < place < len(seen.moments)
+        and probe.low_us <= seen.moments[place - 1]
+        and seen.moments[place] <= probe.high_us
+    ):
+        return place
+    return None
 
 
-def _walked(days: ReadsOfDays, search: _Search, probe: Probe) -> tuple[KeptRead | None, _Search | None]:
+def _searches(index: int, probe: Probe, moment: int) -> Iterable[_Search]:
+    """Yield both searches of a moment, from the first day on which they may find anything."""
+    low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
+    if moment // DAY_US >= low:
+        yield _Search(index, moment, _BEFORE, min(moment // DAY_US, high))
+    if (moment + 1) // DAY_US <= high:
+        yield _Search(index, moment, _AFTER, max((moment + 1) // DAY_US, low))
+
+
+def _walked(days: ReadsOfDays, search: _Search, probe: Probe) -> tuple[Found | None, _Search | None]:
     """Return what a search finds on its day and the days behind it that were loaded; else where it is to go on."""
-    low, high = probe.low_us // DAY_US, probe.high_us // DAY_US
-    while (seen := days.get((probe.register, search.day))) is not None:
-        if (read := _beside(seen, search, probe)) is not None:
-            return read, None
-        last, search = search, search._replace(day=search.day + search.side)
-        if not low <= search.day <= high:
+    day = last = search.day
+    while (seen := days.get((probe.register, day))) is not None:
+        if (place := _beside(seen, search, probe)) is not None:
+            return (day, place), None
+        last, day = day, day + search.side
+        if not probe.low_us // DAY_US <= day <= probe.high_us // DAY_US:
             return None, None
-    return None, last
+    return None, search._replace(day=last)
 
 
-def _beside(seen: SeenDay, search: _Search, probe: Probe) -> KeptRead | None:
+def _beside(seen: SeenDay, search: _Search, probe: Probe) -> int | None:
+    """Return the place of what a search finds on a day."""
     if search.side == _BEFORE:
         place = bisect_right(seen.moments, min(search.moment, probe.high_us)) - 1
     else:
         place = bisect_left(seen.moments, max(search.moment + 1, probe.low_us))
     if not 0 <= place < len(seen.moments) or not probe.low_us <= seen.moments[place] <= probe.high_us:
         return None
-    return seen.read(place)
+    return place
 
 
 def _moved(searches: Sequence[_Search], probes: Sequence[Probe]) -> Iterable[_Search]:
@@ -243,6 +274,19 @@ def _moved(searches: Sequence[_Search], probes: Sequence[Probe]) -> Iterable[_Se
         day = next_day.get((probe.register, search.day, search.side))
         if day is not None and probe.low_us // DAY_US <= day <= probe.high_us // DAY_US:
             yield search._replace(day=day)
+
+
+def moments_between(
+    spans: Sequence[tuple[int, int, int]], *, excluded: Mapping[int, Container[int]], known: ReadsOfDays
+) -> list[list[int]]:
+    """Return the moments of the reads that count in each (register, start_us, end_us), both ends inclusive."""
+    seen = Beside([], _Days(excluded, known))
+    seen.look_between(spans)
+    result = []
+    for register, start_us, end_us in spans:
+        days = [known[register, day] for day in range(start_us // DAY_US, end_us // DAY_US + 1)]
+        result.append([at for day in days for at in day.moments if start_us <= at <= end_us])
+    return result
 
 
 def counted_between(spans: Collection[tuple[int, date, date]]) -> dict[tuple[int, date, date], tuple[int, int]]:

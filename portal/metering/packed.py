@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
-from itertools import accumulate, groupby, islice, pairwise
+from itertools import accumulate, groupby, pairwise
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from portal.metering.errors import PackedReadsDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 DAY_US = 86_400_000_000
 _VERSION, _PLAIN, _DEFLATE = 2, 0, 1
@@ -75,6 +75,10 @@ class Columns(NamedTuple):
     appends: list[int]
     marks: list[tuple[int, ...]]
 
+    def qualities(self) -> list[int]:
+        """Return the quality of each."""
+        return [mark[0] for mark in self.marks]
+
     def read(self, place: int) -> KeptRead:
         """Return one of the reads."""
         append_seq = _summed_twice(self.appends[: place + 1])[place]
@@ -100,7 +104,7 @@ def unpack_columns(day: int, packed: bytes) -> Columns:
     """Return the same as columns; raises PackedReadsDamaged."""
     try:
         return _unpack(day, packed)
-    except (StopIteration, RuntimeError, IndexError, ValueError, zlib.error) as error:
+    except (IndexError, ValueError, zlib.error) as error:
         raise PackedReadsDamaged(
             f"a packed day of reads (day {day}, {len(packed)} bytes) does not unpack: {error!r}; "
             "run `headwater portal rebuild`"
@@ -113,15 +117,17 @@ def _unpack(day: int, packed: bytes) -> Columns:
         raise ValueError(f"version {version}")
     plain = zlib.decompress(packed[2:], -15 if version == _VERSION else 15) if squeezed else packed[2:]
     numbers = _varints(plain)
-    n = next(numbers)
-    base = day * DAY_US
-    times = _from_period(numbers, n, base) if version == _VERSION else _summed_twice(_taken(numbers, n), base)
-    counts = _summed(_taken(numbers, n))
-    epochs = _expanded(numbers, n, width=1)
-    appends = _taken(numbers, n)
-    marks = _expanded(numbers, n, width=3)
-    if next(numbers, None) is not None:
-        raise ValueError("bytes behind the last column")
+    n, at = numbers[0], 1
+    if version == _VERSION:
+        times, at = _from_period(numbers, at, n, day * DAY_US)
+    else:
+        times, at = _summed_twice(numbers[at : at + n], day * DAY_US), at + n
+    counts, at = _summed(numbers[at : at + n]), at + n
+    epochs, at = _expanded(numbers, at, n, width=1)
+    appends, at = numbers[at : at + n], at + n
+    marks, at = _expanded(numbers, at, n, width=3)
+    if at != len(numbers):
+        raise ValueError("bytes behind the last column, or a column cut short")
     return Columns(times, counts, epochs, appends, marks)
 
 
@@ -145,28 +151,29 @@ def _varint(value: int) -> bytes:
     return bytes(result)
 
 
-def _varints(data: bytes) -> Iterator[int]:
-    result = []
-    value = shift = 0
-    for byte in data:
-        if byte & 0x80:
-            value |= (byte & 0x7F) << shift
-            shift += 7
-        elif shift:
-            result.append(value | byte << shift)
-            value = shift = 0
-        else:
+def _varints(data: bytes) -> list[int]:
+    """Return the numbers; those behind the last one of more than one byte, mostly a row of zeros, at once."""
+    mixed = len(data.rstrip(_ONE_BYTE)) + 1
+    result: list[int] = []
+    rest = iter(data[:mixed])
+    for byte in rest:
+        if byte < 0x80:
             result.append(byte)
-    if shift:
-        raise ValueError("cut inside a number")
-    return iter(result)
-
-
-def _taken(numbers: Iterator[int], n: int) -> list[int]:
-    result = list(islice(numbers, n))
-    if len(result) < n:
-        raise ValueError("cut short")
+            continue
+        value, shift = byte & 0x7F, 7
+        for more in rest:
+            if more < 0x80:
+                result.append(value | more << shift)
+                break
+            value |= (more & 0x7F) << shift
+            shift += 7
+        else:
+            raise ValueError("cut inside a number")
+    result += data[mixed:]
     return result
+
+
+_ONE_BYTE = bytes(range(0x80))
 
 
 def _differenced(values: Sequence[int]) -> list[int]:
@@ -174,7 +181,17 @@ def _differenced(values: Sequence[int]) -> list[int]:
 
 
 def _summed(numbers: Sequence[int]) -> list[int]:
-    return list(accumulate([n >> 1 if not n & 1 else -((n + 1) >> 1) for n in numbers]))
+    if not numbers:
+        return []
+    first, differences = _unzigzag(numbers[0]), numbers[1:]
+    try:
+        return list(accumulate(map(_SMALL.__getitem__, differences), initial=first))
+    except IndexError:
+        return list(accumulate(map(_unzigzag, differences), initial=first))
+
+
+_SMALL = [_unzigzag(n) for n in range(1 << 14)]
+"""Differences are nearly all of these: to look one up takes less than to reckon it."""
 
 
 def _twice_differenced(values: Sequence[int]) -> list[int]:
@@ -197,24 +214,31 @@ def _periodic(values: Sequence[int]) -> list[int]:
     return [values[0], step, period, *(_zigzag(difference - period) for difference in steps)]
 
 
-def _from_period(numbers: Iterator[int], n: int, base: int) -> list[int]:
+def _from_period(numbers: Sequence[int], at: int, n: int, base: int) -> tuple[list[int], int]:
+    """Return n values that stand from a place on, and the place behind them."""
     if not n:
-        return []
-    first, step, period = _taken(numbers, 3)
-    steps = [step * (period + (n >> 1 if not n & 1 else -((n + 1) >> 1))) for n in _taken(numbers, n - 1)]
-    return list(accumulate(steps, initial=base + first))
+        return [], at
+    first, step, period = numbers[at : at + 3]
+    behind = at + n + 2
+    whole, differences = step * period, numbers[at + 3 : behind]
+    try:
+        steps = [whole + step * _SMALL[difference] for difference in differences]
+    except IndexError:
+        steps = [whole + step * _unzigzag(difference) for difference in differences]
+    return list(accumulate(steps, initial=base + first)), behind
 
 
 def _runs(rows: Sequence[tuple[int, ...]]) -> list[int]:
     return [n for row, group in groupby(rows) for n in (sum(1 for _ in group), *row)]
 
 
-def _expanded(numbers: Iterator[int], n: int, *, width: int) -> list[tuple[int, ...]]:
+def _expanded(numbers: Sequence[int], at: int, n: int, *, width: int) -> tuple[list[tuple[int, ...]], int]:
+    """Return the rows of runs that stand from a place on, and the place behind them."""
     result: list[tuple[int, ...]] = []
     while len(result) < n:
-        length = next(numbers)
-        row = tuple(_taken(numbers, width))
+        length, behind = numbers[at], at + 1 + width
         if not 0 < length <= n - len(result):
             raise ValueError("a run's length")
-        result += [row] * length
-    return result
+        result += [tuple(numbers[at + 1 : behind])] * length
+        at = behind
+    return result, at

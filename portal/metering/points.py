@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+    from portal.core.prepared import Ask
     from portal.metering.packed import KeptRead
 
 _EVER_US, _NEVER_US = -(2**63), 2**63 - 1
@@ -261,23 +262,26 @@ def added_to(register_ids: Iterable[int]) -> defaultdict[int, Added]:
     return defaultdict(Added, known)
 
 
-def will_judge(groups: Iterable[Iterable[int]]) -> None:
-    """Ask at once what `judged_and_extra` of each of these groups of registers is going to ask."""
-    chosen = [ids for group in groups if len(ids := tuple(sorted(set(group)))) <= _FEW]
-    verdicts, office_reads = (
-        [(VERDICTS, ids, _EVER_US, _NEVER_US) for ids in chosen],
-        [(OFFICE_READS, ids) for ids in chosen],
-    )
-    ask_ahead(*verdicts, *office_reads)
+def asks_of(register_ids: Iterable[int]) -> list[Ask]:
+    """Return what `judged_and_extra` of these registers is going to ask, to be asked ahead with more; few alone."""
+    ids = tuple(sorted(set(register_ids)))
+    return [(VERDICTS, ids, _EVER_US, _NEVER_US), (OFFICE_READS, ids)] if len(ids) <= _FEW else []
 
 
 def judged_and_extra(
     register_ids: Iterable[int],
 ) -> tuple[defaultdict[int, Judged], defaultdict[int, list[ExtraPoint]]]:
-    """Return `excluded` and `extra_points` of registers; a page asks for both at once."""
-    ids = tuple(sorted(set(register_ids)))
-    will_judge([ids])
-    return excluded(ids), extra_points(ids)
+    """Return `excluded` and `extra_points` of registers; a page asks for both at once, and once of a register."""
+    wanted = frozenset(register_ids)
+    known = remembered("judged and extra", dict[int, tuple[Judged, list[ExtraPoint]]])
+    if new := wanted - known.keys():
+        ask_ahead(*asks_of(new))
+        judged, extra = excluded(new), extra_points(new)
+        known.update((register, (judged[register], extra[register])) for register in new)
+    return (
+        defaultdict(Judged, {register: known[register][0] for register in wanted}),
+        defaultdict(list, {register: known[register][1] for register in wanted}),
+    )
 
 
 def actual_reach(register: int, low_us: int, high_us: int, added: Added) -> tuple[int, int]:

@@ -5,10 +5,12 @@ The same points as `usage` sees, and the same `count_at`: a bill's boundary and 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q
@@ -17,30 +19,34 @@ from domain.reading import ReadQuality
 from domain.units import rollover_difference
 from domain.usage import CountPoint, count_at
 from portal.core.clock import now
-from portal.core.prepared import Prepared, ask_ahead
+from portal.core.prepared import Prepared
 from portal.core.remembering import remembered
 from portal.core.services import utility_zone
+from portal.metering.looks import clusters, keep_look, seen_before
 from portal.metering.models import Installation, MeterRegister
-from portal.metering.nearest import Beside, Probe, counted_between, look_beside
-from portal.metering.points import judged_and_extra, will_judge
+from portal.metering.nearest import Beside, Probe, counted_between, look_beside, moments_between
+from portal.metering.packed import DAY_US
+from portal.metering.points import judged_and_extra
 from portal.metering.reads import from_us, to_us
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
     from django.db.models import QuerySet
 
-    from portal.metering.nearest import SeenDay
+    from portal.metering.nearest import Found, SeenDay
+    from portal.metering.points import Judged
 
 CLOCK_AHEAD = timedelta(days=1)
-_DAY, _LONG = timedelta(days=1), timedelta(days=2)
+_DAY, _LONG_US = timedelta(days=1), 2 * DAY_US
 _DAYS_WITHOUT_ROLL_UP = 2  # the days that are not folded yet when a bill is made
 _DAYS_FEW = 7  # to follow the reads of so few is no work, and what is not rolled up would weigh much
 _DAYS_OF_DOUBT = 12  # parts of days at both ends and days without roll-up, each of up to three times the usual use
 _NO_SLACK = timedelta(0)
 _METERS_FEW = 16  # of a home; more are a job's
+_FAR_APART = timedelta(days=100)  # what lies between is nobody's question then
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +142,9 @@ def _installations(edges: Mapping[int, Sequence[datetime]]) -> Iterable[Installa
     if not edges:
         return ()
     first, last = min(e[0] for e in edges.values()), max(e[-1] for e in edges.values())
-    if len(edges) == 1:  # a page's: its chart asks for the same
-        return [row for row in hung_at(*edges) if row.start < last and (row.end is None or row.end > first)]
+    if len(edges) == 1 or all(HUNG.known(point) is not None for point in edges):  # a page's: its chart asks the same
+        hung = (row for point in sorted(edges) for row in hung_at(point))
+        return [row for row in hung if row.start < last and (row.end is None or row.end > first)]
     rows = Installation.objects.filter(service_point__in=edges, start__lt=last)
     return rows.filter(Q(end__isnull=True) | Q(end__gt=first)).order_by("service_point", "start")
 
@@ -152,7 +159,11 @@ def _inside(row: Installation, edges: Sequence[datetime]) -> tuple[datetime, ...
 def counters_of(meters: Iterable[int]) -> dict[int, list[list[MeterRegister]]]:
     """Return the claimed counters of meters, each as its definitions (they differ in the roll-over alone)."""
     ids = frozenset(meters)
-    return remembered(("counters", ids), lambda: _counters_of(ids))
+    known = remembered("counters of meters", dict[int, list[list[MeterRegister]]])
+    if new := ids - known.keys():
+        found = _counters_of(new)
+        known.update((meter, found.get(meter, [])) for meter in new)
+    return {meter: known[meter] for meter in sorted(ids) if known[meter]}
 
 
 def _counters_of(meters: Collection[int]) -> dict[int, list[list[MeterRegister]]]:
@@ -181,7 +192,30 @@ Job = tuple[Hung, list[MeterRegister]]
 
 
 def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[list[CountPoint]]:
-    """Return the points next to each job's moments, unrolled; the zone cuts roll-ups, the utility's when not given."""
+    """Return the points next to each job's moments, unrolled; the zone cuts roll-ups, the utility's when not given.
+
+    Where the page has looked at all of them before, there may be more points than those.
+    """
+    before = [seen_before(one.row, counter, one.moments) for one, counter in jobs]
+    found = iter(_points_beside([job for job, seen in zip(jobs, before, strict=True) if seen is None], zone))
+    return [next(found) if seen is None else seen for seen in before]
+
+
+def look_together(moments: Mapping[int, Iterable[datetime]], zone: ZoneInfo) -> None:
+    """Look at all counters of service points, each at these moments, as those will who ask for some of them later."""
+    jobs = []
+    for point, wanted in moments.items():
+        for near in clusters(wanted, _FAR_APART):
+            hung = [Hung(row, _inside(row, near)) for row in hung_at(point)]
+            counters = counters_of({one.row.meter_id for one in hung if one.moments})
+            jobs += [(one, counter) for one in hung if one.moments for counter in counters.get(one.row.meter_id, ())]
+    for (one, counter), points in zip(jobs, _points_beside(jobs, zone), strict=True):
+        keep_look(one.row, counter, one.moments, points)
+
+
+def _points_beside(jobs: Sequence[Job], zone: ZoneInfo | None) -> list[list[CountPoint]]:
+    if not jobs:
+        return []
     latest_us = to_us(now() + CLOCK_AHEAD)
     probes, owners = [], []
     for number, (one, counter) in enumerate(jobs):
@@ -190,30 +224,23 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
         for register in counter:
             probes.append(Probe(register.pk, low_us, high_us, tuple(map(to_us, one.moments))))
             owners.append(number)
-    raw: list[list[CountPoint]] = [[] for _ in jobs]
-    registers = frozenset(probe.register for probe in probes)
-    judged, extra = judged_and_extra(registers)
-    left_out = {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
-    # What is left out of a register's day is the same for every look of a page, whatever other registers it is at.
-    known = remembered("days of registers", dict[tuple[int, int], "SeenDay"])
-    beside = look_beside(probes, excluded=left_out, known=known, also_us=_later())
-    for number, probe, reads in zip(owners, probes, beside.reads, strict=True):
-        verdicts = judged[probe.register]
-        raw[number] += [
-            CountPoint(from_us(read.read_us), read.raw_count, verdicts.quality(read.read_us, ReadQuality(read.quality)))
-            for read in reads
-        ]
+    raw: list[list[_Raw]] = [[] for _ in jobs]
+    judged, extra = judged_and_extra(probe.register for probe in probes)
+    beside = look_beside(probes, excluded=_left_out(judged), known=_known_days())
+    for number, probe, found in zip(owners, probes, beside.found, strict=True):
+        raw[number] += _stored(beside, probe.register, found, judged[probe.register])
         # Behind the stored ones: of two points of one moment the last one counts.
         raw[number] += [
-            CountPoint(from_us(point.read_us), point.raw_count, point.quality)
+            (point.read_us, point.raw_count, point.quality)
             for point in extra[probe.register]
             if probe.low_us <= point.read_us <= probe.high_us
         ]
     for points, (one, counter) in zip(raw, jobs, strict=True):
-        points.sort(key=lambda point: point.at)
         if one.row.register_id in {register.pk for register in counter}:
-            points[:0] = written_down(one.row, points)
-            points.sort(key=lambda point: point.at)
+            taken = {read_us for read_us, _, _ in points}
+            written = [(to_us(point.at), point.count, point.quality) for point in written_down(one.row)]
+            points[:0] = [point for point in written if point[0] not in taken]
+        points.sort(key=_read_us)
     likely = _likely(jobs, raw, beside, zone)
     return [
         _unrolled(points, roll_over(counter), steps)
@@ -221,31 +248,47 @@ def points_beside(jobs: Sequence[Job], zone: ZoneInfo | None = None) -> list[lis
     ]
 
 
-def will_look_at_all(service_point_ids: Collection[int]) -> None:
-    """Ask in three messages what each of the looks at several service points begins with."""
-    ask_ahead(*((HUNG, point) for point in service_point_ids))
-    meters = [frozenset(row.meter_id for row in hung_at(point)) for point in service_point_ids]
-    ask_ahead(*((REGISTERS, tuple(sorted(ids))) for ids in meters))
-    counters = [[counter for of_meter in counters_of(ids).values() for counter in of_meter] for ids in meters]
-    will_judge([[register.pk for counter in of_point for register in counter] for of_point in counters])
+_Raw = tuple[int, int, ReadQuality]
+"""A point that is not unrolled yet: its moment in microseconds since 1970, raw count and quality."""
+_read_us: Callable[[_Raw], int] = itemgetter(0)
+_QUALITIES = {int(quality): quality for quality in ReadQuality}
 
 
-def will_look_at(moments: Sequence[datetime]) -> None:
-    """Say at which moments this page will want counts later: its first look takes their days along."""
-    remembered("looked at later", lambda: tuple(map(to_us, moments)))
+def _stored(beside: Beside, register: int, found: Iterable[Found], verdicts: Judged) -> list[_Raw]:
+    """Return the stored reads that were found, with the qualities that they have in the usage."""
+    points = []
+    for day, place in found:
+        moments, counts, qualities, _ = beside.day(register, day)
+        read_us, quality = moments[place], _QUALITIES[qualities[place]]
+        if verdicts.segments:
+            quality = verdicts.quality(read_us, quality)
+        points.append((read_us, counts[place], quality))
+    return points
 
 
-def _later() -> tuple[int, ...]:
-    return remembered("looked at later", tuple[int, ...])
+def moments_read(registers: Collection[int], start: datetime, end: datetime) -> list[int]:
+    """Return when each of these registers was read in [start, end], in microseconds since 1970: what counts of it."""
+    judged, _ = judged_and_extra(registers)
+    span = to_us(start), to_us(end)
+    found = moments_between([(one, *span) for one in registers], excluded=_left_out(judged), known=_known_days())
+    return [moment for of_register in found for moment in of_register]
 
 
-def written_down(row: Installation, points: Sequence[CountPoint]) -> list[CountPoint]:
-    """Return the counts that were written down when a meter was hung up and taken off, where no read is."""
-    taken = {point.at for point in points}
+def _left_out(judged: Mapping[int, Judged]) -> dict[int, Judged]:
+    return {register: verdicts for register, verdicts in judged.items() if verdicts.segments}
+
+
+def _known_days() -> dict[tuple[int, int], SeenDay]:
+    """Return the days that this page has looked at: what is left out of them is the same for every look."""
+    return remembered("days of registers", dict[tuple[int, int], "SeenDay"])
+
+
+def written_down(row: Installation) -> list[CountPoint]:
+    """Return the counts that were written down when a meter was hung up and taken off: they count where no read is."""
     found = []
-    if row.first_count is not None and row.start not in taken:
+    if row.first_count is not None:
         found.append(CountPoint(row.start, row.first_count))
-    if row.last_count is not None and row.end is not None and row.end not in taken:
+    if row.last_count is not None and row.end is not None:
         found.append(CountPoint(row.end, row.last_count))
     return found
 
@@ -255,20 +298,22 @@ class _Gap(NamedTuple):
 
     job: int
     register: int
-    left: datetime
-    right: datetime
+    left_us: int
+    right_us: int
 
     def whole_days(self, zone: ZoneInfo) -> tuple[date, date]:
         """Return the first and the last calendar day wholly between them; the first may be the later one."""
-        return self.left.astimezone(zone).date() + _DAY, self.right.astimezone(zone).date() - _DAY
+        left, right = from_us(self.left_us), from_us(self.right_us)
+        return left.astimezone(zone).date() + _DAY, right.astimezone(zone).date() - _DAY
 
 
-_Likely = dict[tuple["datetime", "datetime"], int]
+_Likely = dict[tuple[int, int], int]
+"""Between the moments of two neighbouring points."""
 
 
 def _likely(
     jobs: Sequence[Job],
-    raw: Sequence[Sequence[CountPoint]],
+    raw: Sequence[Sequence[_Raw]],
     beside: Beside,
     zone: ZoneInfo | None,
 ) -> list[_Likely]:
@@ -281,21 +326,21 @@ def _likely(
     result: list[_Likely] = [defaultdict(int) for _ in jobs]
     far = []
     for number, (points, (_, counter)) in enumerate(zip(raw, jobs, strict=True)):
-        modulus = roll_over(counter)
-        for left, right in pairwise(points) if modulus is not None else ():
-            for register in counter:
-                counts = beside.counts_between(register.pk, to_us(left.at), to_us(right.at))
+        modulus, registers = roll_over(counter), [register.pk for register in counter]
+        for (left_us, _, _), (right_us, _, _) in pairwise(points) if modulus is not None else ():
+            for register in registers:
+                counts = beside.counts_between(register, left_us, right_us)
                 if counts is None:
-                    far.append(_Gap(number, register.pk, left.at, right.at))
+                    far.append(_Gap(number, register, left_us, right_us))
                 else:
-                    result[number][left.at, right.at] += _stepwise(counts, modulus)
+                    result[number][left_us, right_us] += _stepwise(counts, modulus)
     if far:
         _add_far(result, far, jobs, beside, zone or utility_zone())
     return result
 
 
 def _add_far(result: list[_Likely], far: Sequence[_Gap], jobs: Sequence[Job], beside: Beside, zone: ZoneInfo) -> None:
-    days = {gap: gap.whole_days(zone) for gap in far if gap.right - gap.left >= _LONG}
+    days = {gap: gap.whole_days(zone) for gap in far if gap.right_us - gap.left_us >= _LONG_US}
     known = counted_between({(gap.register, *span) for gap, span in days.items() if span[0] <= span[1]})
     followed = []
     for gap in far:
@@ -306,11 +351,11 @@ def _add_far(result: list[_Likely], far: Sequence[_Gap], jobs: Sequence[Job], be
         if rolled_up < _DAYS_FEW or missing > _DAYS_WITHOUT_ROLL_UP or _turns_fast(counts, rolled_up, modulus):
             followed.append(gap)
         else:
-            result[gap.job][gap.left, gap.right] += counts
-    beside.look_between((gap.register, to_us(gap.left), to_us(gap.right)) for gap in followed)
+            result[gap.job][gap.left_us, gap.right_us] += counts
+    beside.look_between((gap.register, gap.left_us, gap.right_us) for gap in followed)
     for gap in followed:
-        passed = beside.counts_between(gap.register, to_us(gap.left), to_us(gap.right)) or ()
-        result[gap.job][gap.left, gap.right] += _stepwise(passed, roll_over(jobs[gap.job][1]))
+        passed = beside.counts_between(gap.register, gap.left_us, gap.right_us) or ()
+        result[gap.job][gap.left_us, gap.right_us] += _stepwise(passed, roll_over(jobs[gap.job][1]))
 
 
 def _turns_fast(counts: int, days: int, modulus: int | None) -> bool:
@@ -330,16 +375,18 @@ def _stepwise(counts: Sequence[int], modulus: int | None) -> int:
     return sum(passed) - turned_back
 
 
-def _unrolled(points: Sequence[CountPoint], modulus: int | None, likely: _Likely) -> list[CountPoint]:
+def _unrolled(points: Sequence[_Raw], modulus: int | None, likely: _Likely) -> list[CountPoint]:
     """Return the points unrolled; between those far apart, by as many turns as come nearest to what is likely."""
     if modulus is None or not points:
-        return list(points)
-    result = [points[0]]
-    for left, right in pairwise(points):
-        step = rollover_difference(left.count % modulus, right.count, modulus)
-        if (expected := likely.get((left.at, right.at))) is not None:
+        return [CountPoint(from_us(read_us), count, quality) for read_us, count, quality in points]
+    count = points[0][1]
+    result = [CountPoint(from_us(points[0][0]), count, points[0][2])]
+    for (left_us, left, _), (right_us, right, quality) in pairwise(points):
+        step = rollover_difference(left % modulus, right, modulus)
+        if (expected := likely.get((left_us, right_us), step)) != step:
             step += round((expected - step) / modulus) * modulus
-        result.append(CountPoint(right.at, result[-1].count + step, right.quality))
+        count += step
+        result.append(CountPoint(from_us(right_us), count, quality))
     return result
 
 
@@ -364,6 +411,8 @@ def _counts(
 
 
 def _around(points: Sequence[CountPoint], moment: datetime) -> tuple[int, ...]:
-    before = [point.at for point in points if point.at <= moment][-1:]
-    after = [point.at for point in points if point.at > moment][:1]
-    return tuple(to_us(at) for at in (*before, *after))
+    after = bisect_right(points, moment, key=_at)
+    return tuple(to_us(point.at) for point in points[max(after - 1, 0) : after + 1])
+
+
+_at: Callable[[CountPoint], datetime] = attrgetter("at")

@@ -254,11 +254,12 @@ def count_points(registers: Sequence[MeterRegister], installation: Installation,
         for point in points_of(register.pk, start_us, end_us, added[register.pk], low_us=low_us, high_us=high_us)
     ]
     if installation.register_id in {register.pk for register in registers}:
-        points = [*written_down(installation, points), *points]
+        taken = {point.at for point in points}
+        points = [*(point for point in written_down(installation) if point.at not in taken), *points]
     return unrolled(points, roll_over(registers))
 
 
-@dataclass
+@dataclass(slots=True)
 class _Row:
     """One interval while parts are added to it."""
 
@@ -296,15 +297,15 @@ class _Part:
     def add_to(self, rows: list[_Row], edges: Sequence[datetime], unit: Unit) -> None:
         """Add this part's volumes to the rows between the edges."""
         first = bisect_right(edges, self.window.start) - 1
-        moment = self.window.start
+        moment, reading = self.window.start, self._reading_in(unit)
         low = count_at(self.points, moment)
-        low_reading = self._reading(low[0], unit) if low is not None else None
+        low_reading = reading(low[0]) if low is not None else None
         for index in range(first, len(rows)):
             if moment >= self.window.end:
                 return
             before, moment = moment, min(edges[index + 1], self.window.end)
             high = count_at(self.points, moment)
-            high_reading = self._reading(high[0], unit) if high is not None else None
+            high_reading = reading(high[0]) if high is not None else None
             if low is not None and high is not None and low_reading is not None and high_reading is not None:
                 rows[index].add(
                     high_reading - low_reading,
@@ -332,20 +333,27 @@ class _Part:
             at, register.meter.meter_id, register.register_id, raw, unit, register.scale, quality, interpolated
         )
 
-    def _reading(self, count: int, unit: Unit) -> Decimal:
-        """Return an unrolled count in a unit, rounded to its places.
+    def _reading_in(self, unit: Unit) -> Callable[[int], Decimal]:
+        """Return what makes of an unrolled count a reading in a unit, rounded to its places.
 
         The dial's own count is rounded, and each full turn of it is worth the same rounded volume: so it does not
         matter from which turn a series happens to count, and two series that meet at a moment agree about it.
         """
-        if self.modulus is None:
-            return self._rounded(count, unit)
-        turns, shown = divmod(count, self.modulus)
-        return self._rounded(shown, unit) + turns * self._rounded(self.modulus, unit)
+        modulus, places = self.modulus, PLACES[unit]
+        numerator, denominator = _worth(self.register.unit, self.register.scale, unit).as_integer_ratio()
 
-    def _rounded(self, count: int, unit: Unit) -> Decimal:
-        worth = _worth(self.register.unit, self.register.scale, unit)
-        return rounded_ratio(count * worth.numerator, worth.denominator, PLACES[unit])
+        def rounded(count: int) -> Decimal:
+            return rounded_ratio(count * numerator, denominator, places)
+
+        if modulus is None:
+            return rounded
+        turn = rounded(modulus)
+
+        def reading(count: int) -> Decimal:
+            turns, shown = divmod(count, modulus)
+            return rounded(shown) + turns * turn
+
+        return reading
 
 
 @lru_cache(maxsize=256)
@@ -390,31 +398,22 @@ def _parts(
     ]
     jobs, windows = [], []
     for counter in counters:
-        if found := _asked_of(counter.installation, cuts, asked):
-            jobs.append((found[0], [*counter.registers]))
-            windows.append(found[1])
-    for (_, registers), of_counter, points in zip(jobs, windows, _points(jobs, zone), strict=True):
-        for number, window in of_counter:
-            known = window.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
-            if known is not None:
-                newest = points[bisect_right(points, known.end, key=_at) - 1].at
-                as_of = newest if newest >= known.start else None
-                yield number, _Part(registers[0], roll_over(registers), known, points, as_of)
+        hung = Span(counter.installation.start, counter.installation.end)
+        for number, span in asked:
+            if (window := hung.intersection(span)) is not None:
+                jobs.append((Hung(counter.installation, _inside(window, cuts[number])), [*counter.registers]))
+                windows.append((number, window))
+    for (_, registers), (number, window), points in zip(jobs, windows, _points(jobs, zone), strict=True):
+        known = window.intersection(Span(points[0].at, points[-1].at)) if len(points) > 1 else None
+        if known is not None:
+            newest = points[bisect_right(points, known.end, key=_at) - 1].at
+            as_of = newest if newest >= known.start else None
+            yield number, _Part(registers[0], roll_over(registers), known, points, as_of)
 
 
-_Window = tuple[int, Span]
-
-
-def _asked_of(
-    row: Installation, cuts: Sequence[Cut], asked: Sequence[_Window]
-) -> tuple[Hung, tuple[_Window, ...]] | None:
-    """Return the moments at which an installation's counts are wanted, and for which windows of which cuts."""
-    hung = Span(row.start, row.end)
-    windows = tuple((number, inside) for number, span in asked if (inside := hung.intersection(span)) is not None)
-    moments = {moment for _, window in windows for moment in (window.start, window.end)}
-    for number, window in windows:
-        moments.update(edge for edge in cuts[number].edges if window.start < edge < window.end)
-    return (Hung(row, tuple(sorted(moments))), windows) if windows else None
+def _inside(window: Span, cut: Cut) -> tuple[datetime, ...]:
+    """Return the moments of a window at which its counts are wanted."""
+    return (window.start, *(edge for edge in cut.edges if window.start < edge < window.end), window.end)
 
 
 def _points(jobs: Sequence[tuple[Hung, list[MeterRegister]]], zone: ZoneInfo) -> list[list[CountPoint]]:

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from domain.ids import CollectorId
 from sync import topics
 from sync.signing import SigningKey, VerifyKey, batch_hash, open_ack, open_command
+from tests.broker import leave
 from tests.portal.processes import until
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ class Box:
 
     def close(self) -> None:
         """Disconnect."""
-        self.client.disconnect()
-        self.client.loop_stop()
+        leave(self.client)
 
     def reads(self, first: int, count: int = 5) -> list[RegisterRead]:
         """Return reads whose counts are their numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 
 import pytest
 from hypothesis import given
@@ -92,3 +93,15 @@ def test_another_day_is_refused() -> None:
 def test_damage_is_named(packed: bytes) -> None:
     with pytest.raises(PackedReadsDamaged, match="portal rebuild"):
         unpack_day(DAY, packed)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_a_day_of_other_length_than_its_columns_is_damage(n: int) -> None:
+    packed = pack_day(
+        DAY, [KeptRead(DAY * DAY_US + 900_003 * place, 300, 7 + place, 200 * place, 0, 0, 0) for place in range(n)]
+    )
+    columns = zlib.decompress(packed[2:], -15) if packed[1] else packed[2:]
+    for other in (*(columns[:length] for length in range(len(columns))), columns + b"\0", columns + b"\x80"):
+        with pytest.raises(PackedReadsDamaged):
+            unpack_day(DAY, b"\x02\x00" + other)
+    assert len(unpack_day(DAY, b"\x02\x00" + columns)) == n

@@ -221,6 +221,15 @@ def test_reads_are_screened_before_they_are_folded() -> None:
     assert sum(filter(None, used(home, MAY, JULY))) == 31 * 600 + 1
 
 
+def test_reads_that_come_after_their_day_was_folded_are_compared_with_what_was_before_them() -> None:
+    """More than a cubic metre was used that day before the late ones: what they are compared with is no fall."""
+    home = metered_home()
+    for hour in range(24):
+        home.read(MAY + timedelta(hours=hour), 10_000 + 200 * hour, fold=hour in (17, 23))
+    assert not ReadVerdict.objects.exists()
+    assert used(home, MAY, MAY + timedelta(hours=23)) == [23 * 200]
+
+
 def test_a_misread_is_left_out_and_the_track_goes_on() -> None:
     home = metered_home().read_daily(20)
     home.read(home.at + timedelta(hours=1), 4_000_000, fold=False)

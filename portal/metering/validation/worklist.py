@@ -30,16 +30,7 @@ def accept(finding: ReadFinding, *, reason: str, actor: User) -> ReadFinding:
     row = _open(finding)
     verdict = _verdict_of(row)
     if verdict is not None:
-        office.decide(
-            verdict.register,
-            verdict.read_us,
-            verdict.until_us,
-            ReadVerdict.Verdict.ACCEPTED,
-            rule=verdict.rule,
-            reason=reason,
-            supersedes=verdict,
-            actor=actor,
-        )
+        _judge_anew(verdict, ReadVerdict.Verdict.ACCEPTED, reason, actor)
     return _resolved(row, Resolution.ACCEPTED, reason, actor)
 
 
@@ -66,16 +57,7 @@ def exclude(
     elif verdict is None:
         raise Refused("read", _("Choose the reads to leave out."))
     elif verdict.verdict != ReadVerdict.Verdict.EXCLUDED:
-        office.decide(
-            verdict.register,
-            verdict.read_us,
-            verdict.until_us,
-            ReadVerdict.Verdict.EXCLUDED,
-            rule=verdict.rule,
-            reason=reason,
-            supersedes=verdict,
-            actor=actor,
-        )
+        _judge_anew(verdict, ReadVerdict.Verdict.EXCLUDED, reason, actor)
     return _resolved(row, Resolution.EXCLUDED, reason, actor)
 
 
@@ -162,6 +144,20 @@ def _checked(reason: str) -> str:
     if len(text) < office.REASON_CHARS_MIN:
         raise Refused("reason", _("Please write why, in a few words that can be checked later."))
     return text
+
+
+def _judge_anew(verdict: ReadVerdict, judged: ReadVerdict.Verdict, reason: str, actor: User) -> None:
+    """Put another verdict on the same reads in the place of one."""
+    office.decide(
+        verdict.register,
+        verdict.read_us,
+        verdict.until_us,
+        judged,
+        rule=verdict.rule,
+        reason=reason,
+        supersedes=verdict,
+        actor=actor,
+    )
 
 
 def _resolved(row: ReadFinding, resolution: ReadFinding.Resolution, reason: str, actor: User) -> ReadFinding:
