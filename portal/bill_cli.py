@@ -249,7 +249,7 @@ def _tell_calculated(bill: CalculatedBill, *, as_json: bool) -> None:
         "findings": [finding.as_json() for finding in bill.findings],
     }
     rows = [f"  {line.label.get('en', line.code):50} {line.amount_cents / 100:10.2f}" for line in bill.lines]
-    head = f"{bill.period.start} to {bill.period.end}: {bill.charges_cents / 100:.2f}"
+    head = f"{bill.period.start} to {bill.period.last_day}: {bill.charges_cents / 100:.2f}"
     holds = [
         f"  held: {found.code} {found.detail.get('text', '')}" for found in bill.findings if found.severity == "hold"
     ]

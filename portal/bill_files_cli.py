@@ -74,22 +74,25 @@ def pdfs_command(run: str, folder: Path, jobs: int, part: str, as_json: bool) ->
 def print_command(run: str | None, folder: Path, as_json: bool) -> None:
     """Write the paper bills of RUN for the printer: one PDF in the order of the route, and an address file.
 
-    Without RUN: those of no run, such as corrected and final bills. Repeated, it writes the same files again.
+    Without RUN: those of no run, such as corrected and final bills. Repeated, it writes the same files again. Letters
+    that tell homes of a new sign-in go with whatever is printed next.
     """
     _django()
     import shutil
 
     from portal.billing.printing import print_run
 
-    batches = []
+    batches, lines = list[dict[str, Any]](), list[str]()
     for printed in print_run(_run(run) if run else None, label=_ACTOR):
         batch = printed.batch
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         names = {kind: f"{batch.made_at:%Y%m%d}-{batch.public_id}.{kind}" for kind in ("pdf", "csv")}
         shutil.copyfile(printed.pdf, folder / names["pdf"])
         shutil.copyfile(printed.addresses, folder / names["csv"])
-        batches.append({"batch": batch.public_id, "bills": batch.bills, "sheets": batch.sheets, **names})
-    lines = [f"{batch['bills']} bills on {batch['sheets']} sheets: {batch['pdf']}, {batch['csv']}" for batch in batches]
+        figures = {"bills": batch.bills, "letters": batch.letters, "sheets": batch.sheets}
+        batches.append({"batch": batch.public_id, **figures, **names})
+        with_letters = f" and {batch.letters} letters" if batch.letters else ""
+        lines.append(f"{batch.bills} bills{with_letters} on {batch.sheets} sheets: {names['pdf']}, {names['csv']}")
     _print({"batches": batches}, as_json=as_json, text="\n".join(lines) or "no bill waits for paper")
 
 

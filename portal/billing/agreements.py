@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -117,7 +118,8 @@ def change_agreement(
         raise Refused("reason", _("Say why."))
     agreement = ServiceAgreement.objects.select_for_update().select_related("account").get(pk=agreement.pk)
     if on < agreement.start or (agreement.end is not None and on >= agreement.end):
-        shown = {"start": agreement.start.isoformat(), "end": agreement.end.isoformat() if agreement.end else "…"}
+        last = "…" if agreement.end is None else (agreement.end - timedelta(days=1)).isoformat()
+        shown = {"start": agreement.start.isoformat(), "end": last}
         raise Refused("day", _("The agreement holds from %(start)s to %(end)s; choose a day in it.") % shown)
     before = Terms.of(agreement)
     if before == terms:

@@ -72,14 +72,12 @@ def deliver_many(bills: Sequence[Bill]) -> None:
         raise Refused("state", "only issued bills are sent")
     accounts = [bill.account_id for bill in bills]
     billing = BillingAccount.objects.in_bulk(accounts)
-    addresses = known_addresses(accounts)
-    bad = bad_addresses()
+    addresses = reached_at(accounts)
     emails, deliveries = list[NewEmail](), list[BillDelivery]()
     moment = now()
     for bill, facts in zip(bills, facts_for(bills), strict=True):
         row = billing.get(bill.account_id)
-        reached = (one for one in addresses[bill.account_id] if one.lower() not in bad)
-        address = "" if row is not None and row.paper else next(reached, "")
+        address = "" if row is not None and row.paper else addresses[bill.account_id]
         if address:
             emails.append(_email(bill, facts, address))
         to = address or " / ".join(facts.mail_to)[:_TO_CHARS]
@@ -120,6 +118,12 @@ def known_addresses(accounts: Sequence[int]) -> dict[int, tuple[str, ...]]:
     holders = _holders_addresses(accounts)
     both = {account: (billing.get(account, ""), holders.get(account, "")) for account in accounts}
     return {account: tuple(address for address in some if address) for account, some in both.items()}
+
+
+def reached_at(accounts: Sequence[int]) -> dict[int, str]:
+    """Return the address at which email reaches each account, the first choice that none came back from; or empty."""
+    known, bad = known_addresses(accounts), bad_addresses()
+    return {account: next((one for one in some if one.lower() not in bad), "") for account, some in known.items()}
 
 
 def _holders_addresses(accounts: Sequence[int]) -> dict[int, str]:

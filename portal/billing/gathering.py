@@ -20,7 +20,7 @@ from portal.billing.models import Bill, BilledDial, BillLine, BillSegment, Charg
 from portal.billing.periods import Period, nominal_days
 from portal.billing.proration import Carried, parts_of
 from portal.billing.reading import likely_count, no_count, validated, write_estimates
-from portal.billing.winter import Winters, made, missing, standing
+from portal.billing.winter import Winters, made, made_asks, missing, standing
 from portal.core.prepared import Prepared
 from portal.core.services import utility_zone
 from portal.metering.calendar import midnight
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     from portal.billing.models import Cycle
     from portal.billing.shelf import Shelf
+    from portal.billing.winter import Key
+    from portal.core.prepared import Ask
     from portal.metering.spans import MeteredPart
+    from rates.winter import WinterRule
 
 _LOOK_BACK = timedelta(days=800)
 _EARLIER_AT_MOST = 24
@@ -197,12 +200,23 @@ def winters_for(
 ) -> tuple[Winters, dict[int, list[NewWinter]]]:
     """Return the winter averages that stand, with those that have to be made now, and the latter by account."""
     winters = standing([want.account for want in wants])
-    fresh = made(missing({want.account: (want.period, terms[want.account]) for want in wants}, shelf, winters))
+    fresh = made(_missing(wants, terms, shelf, winters))
     by_account: dict[int, list[NewWinter]] = defaultdict(list)
     for (account, point), winter in fresh.items():
         winters[account, point] = (*winters.get((account, point), ()), (winter.start, winter.units))
         by_account[account].append(winter)
     return winters, by_account
+
+
+def _missing(
+    wants: Sequence[Want], terms: Mapping[int, Sequence[Terms]], shelf: Shelf, known: Winters
+) -> dict[Key, tuple[date, WinterRule]]:
+    return missing({want.account: (want.period, terms[want.account]) for want in wants}, shelf, known)
+
+
+def winter_asks(want: Want, terms: Sequence[Terms], shelf: Shelf) -> list[Ask]:
+    """Return what `winters_for` of one wanted bill is going to ask, to be asked ahead with more."""
+    return made_asks(_missing([want], {want.account: terms}, shelf, standing([want.account])))
 
 
 def terms_of(wants: Sequence[Want]) -> dict[int, list[Terms]]:
@@ -211,8 +225,9 @@ def terms_of(wants: Sequence[Want]) -> dict[int, list[Terms]]:
     if not wants:
         return result
     end, since = max(want.period.end for want in wants), min(want.period.start for want in wants) - _LOOK_BACK
-    rows = _AGREEMENTS((*result,), end, since) if len(result) == 1 else _agreements((*result,), end, since)
-    for row in rows:
+    for row in AGREEMENTS(*result) if len(result) == 1 else _agreements((*result,), end, since):
+        if row.start >= end or (row.end is not None and row.end <= since):
+            continue
         result[row.account_id].append(
             Terms(
                 row.pk,
@@ -232,7 +247,10 @@ def _agreements(accounts: Sequence[int], end: date, since: date) -> QuerySet[Ser
     return rows.filter(Q(end__isnull=True) | Q(end__gt=since)).order_by("service_point", "start")
 
 
-_AGREEMENTS: Prepared[ServiceAgreement] = Prepared(_agreements)
+AGREEMENTS: Prepared[ServiceAgreement] = Prepared(
+    lambda account: ServiceAgreement.objects.filter(account=account).order_by("service_point", "start")
+)
+"""All agreements of one account."""
 
 
 def _bills_before(wants: Sequence[Want], without: Collection[int]) -> dict[int, list[_Before]]:
@@ -269,12 +287,25 @@ def _estimated_before(want: Want, bills: Sequence[_Before]) -> list[_Before]:
     return chain[::-1]
 
 
+def asks_before(plan: Plan) -> list[Ask]:
+    """Return what `known_before` of one plan is going to ask, to be asked ahead with more."""
+    return [(_SEGMENTS, *_points_and_days(wanted))] if (wanted := _starts([plan])) else []
+
+
+def _starts(plans: Sequence[Plan]) -> set[tuple[int, date]]:
+    return {(point, days[0]) for plan in plans for point, days in plan.days.items()}
+
+
+def _points_and_days(wanted: Collection[tuple[int, date]]) -> tuple[tuple[int, ...], tuple[date, ...]]:
+    return tuple(sorted({point for point, _ in wanted})), tuple(sorted({day for _, day in wanted}))
+
+
 def known_before(plans: Sequence[Plan], without: Collection[int]) -> dict[tuple[int, date], Known]:
     """Return where the bills before ended, by service point and day: whoever had the account then."""
-    wanted = {(point, days[0]) for plan in plans for point, days in plan.days.items()}
+    wanted = _starts(plans)
     if not wanted:
         return {}
-    points, days = tuple({point for point, _ in wanted}), tuple({day for _, day in wanted})
+    points, days = _points_and_days(wanted)
     rows: Iterable[tuple[int, int, date, str]] = (
         _segments(points, days).exclude(bill__in=without) if without or len(plans) > 1 else _SEGMENTS(points, days)
     )

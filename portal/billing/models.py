@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.public_id import PublicIdModel
-from portal.customers.models import Account, ServicePoint
+from portal.customers.models import Account, AccountAccess, ServicePoint
 from portal.ledger.models import JournalEntry
 from portal.metering.models import Installation, MeterRegister
 
@@ -530,7 +530,7 @@ class OutageGrace(PublicIdModel):
 
 
 class PrintBatch(PublicIdModel):
-    """Bills on paper, ready for the printer: one PDF and an address file.
+    """Bills on paper and the letters that go with them, ready for the printer: one PDF and an address file.
 
     run  whose bills they are, None for bills of no run; those whose email did not arrive may be of others.
     """
@@ -538,6 +538,7 @@ class PrintBatch(PublicIdModel):
     run = models.ForeignKey(BillRun, null=True, on_delete=models.PROTECT, related_name="print_batches")
     made_at = models.DateTimeField()
     bills = models.PositiveIntegerField()
+    letters = models.PositiveIntegerField(default=0)
     sheets = models.PositiveIntegerField()
     pdf_digest = models.CharField(max_length=64)
     addresses_digest = models.CharField(max_length=64)
@@ -563,3 +564,20 @@ class BillDelivery(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.bill} by {self.channel}"
+
+
+class Letter(PublicIdModel):
+    """A letter by mail to a home that no email reaches: a sign-in was linked to its account.
+
+    It waits for what is printed next and goes with it, once; a sign-in's access is told of by one letter at most.
+    facts  all that it says, see portal.billing.documents.letter.LetterFacts.
+    """
+
+    access = models.OneToOneField(AccountAccess, on_delete=models.PROTECT, related_name="letter")
+    facts = models.JSONField()
+    queued_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+    print_batch = models.ForeignKey(PrintBatch, null=True, on_delete=models.PROTECT, related_name="enclosed")
+
+    def __str__(self) -> str:
+        return f"{self.access} by mail"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+
 from portal.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -38,10 +40,9 @@ def ends_on(cycle: Cycle, day: date) -> bool:
 def period_ending(cycle: Cycle, end: date) -> Period:
     """Return the cycle's period that ends on a day; raises Refused(`period`) when none does."""
     if not ends_on(cycle, end):
-        raise Refused(
-            "period",
-            f"no period of cycle {cycle.code} ends on {end}; the next one ends on {period_with(cycle, end).end}",
-        )
+        shown = {"cycle": cycle.code, "day": end, "next": period_with(cycle, end).end}
+        text = _("%(day)s is not the first day after a period of cycle %(cycle)s; the next such day is %(next)s.")
+        raise Refused("period", text % shown)
     return Period(_months_later(end, -cycle.months), end)
 
 

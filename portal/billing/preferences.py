@@ -15,6 +15,8 @@ from portal.core.services import audit
 from portal.customers.permissions import Permission, may
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from portal.core.models import User
     from portal.customers.models import Account
 
@@ -34,6 +36,27 @@ def addresses(billing: BillingAccount, user: User) -> tuple[str, ...]:
     Nobody can send bills to an address that was never confirmed: a sign-in's own was.
     """
     return tuple(dict.fromkeys(address for address in (billing.email.lower(), user.email) if address))
+
+
+def emailed_to(address: str) -> QuerySet[BillingAccount]:
+    """Return the accounts whose bills go to an address by email, or would if they were not on paper."""
+    return BillingAccount.objects.filter(email__iexact=address)
+
+
+@transaction.atomic
+def paper_instead_of(address: str, *, actor: User, account: Account | None = None, reason: str = "") -> int:
+    """Let bills that went to the address of somebody who holds the account no longer go on paper; return how many.
+
+    account  the one that they gave up; none for all.
+    """
+    found = emailed_to(address).select_for_update()
+    rows = list(found if account is None else found.filter(account=account))
+    for row in rows:
+        detail = {"paper": [row.paper, True], "email": ["kept private", "none"]}
+        row.paper, row.email = True, ""
+        row.save(update_fields=["paper", "email"])
+        audit("bills.delivery", actor=actor, target=row.account, detail=detail, reason=reason)
+    return len(rows)
 
 
 @transaction.atomic

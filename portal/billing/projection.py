@@ -15,14 +15,15 @@ from domain.reading import ReadQuality
 from portal.billing.bills import period_start
 from portal.billing.boundaries import complete
 from portal.billing.calculation import AccountFacts, BilledLine, PointFacts, Terms, calculate
-from portal.billing.gathering import Plan, Want, known_before, terms_of, winters_for
+from portal.billing.gathering import Plan, Want, asks_before, known_before, terms_of, winter_asks, winters_for
 from portal.billing.models import BillingAccount
 from portal.billing.periods import Period, nominal_days, period_with
 from portal.billing.proration import Carried
 from portal.billing.shelf import Shelf, standing_shelf
+from portal.core.remembering import remembered
 from portal.core.services import utility_zone
-from portal.metering.calendar import midnight
 from portal.metering.spans import BoundaryCount, MeteredPart, metered_at
+from rates.errors import RatesError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from portal.billing.boundaries import Known
     from portal.billing.winter import Winters
+    from portal.core.prepared import Ask
     from portal.customers.models import Account
 
 RECENT = timedelta(days=28)
@@ -70,13 +72,56 @@ def so_far_and_projected(account: Account, now: datetime) -> tuple[CostSoFar | N
     return (None, None) if running is None else (_priced(running, expect=False), _priced(running, expect=True))
 
 
-def counted_from(account: Account, now: datetime) -> list[datetime]:
-    """Return the moments before now at which both prices look at the meters, as far as the cycle tells them."""
+def asks_of(account: Account, now: datetime) -> list[Ask]:
+    """Return what both prices are going to ask besides the account's agreements and counts, to be asked with more.
+
+    Nothing where no rate fits: whoever asks for the prices is told.
+    """
+    try:
+        if (planned := _planned(account, now)) is not None:
+            return [*asks_before(planned.plan), *winter_asks(planned.plan.want, planned.terms, planned.shelf)]
+    except RatesError:
+        pass
+    return []
+
+
+def looked_at(account: Account, now: datetime) -> dict[int, list[datetime]]:
+    """Return at which moments both prices look at the account's service points; at none where no rate fits."""
+    try:
+        planned = _planned(account, now)
+    except RatesError:
+        return {}
+    return {} if planned is None else planned.edges(now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What is asked about one running period."""
+
+    plan: Plan
+    terms: Sequence[Terms]
+    shelf: Shelf
+
+    def edges(self, now: datetime) -> dict[int, list[datetime]]:
+        return {point: _edges(moments, now) for point, moments in self.plan.moments.items()}
+
+
+def _planned(account: Account, now: datetime) -> _Planned | None:
+    return remembered(("planned", account.pk, now), lambda: _plan(account, now))
+
+
+def _plan(account: Account, now: datetime) -> _Planned | None:
     row: BillingAccount | None = getattr(account, "billing", None)
     if row is None:
-        return []
-    zone = utility_zone()
-    return [now - RECENT, midnight(period_with(row.cycle, now.astimezone(zone).date()).start, zone)]
+        return None
+    zone, shelf = utility_zone(), standing_shelf()
+    day = now.astimezone(zone).date()
+    period = _running(row, day)
+    if period is None or not shelf.books:
+        return None
+    want = Want(account.pk, period, row.cycle, day)
+    terms = terms_of([want])[account.pk]
+    return _Planned(Plan(want, (), terms, shelf, zone), terms, shelf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +139,15 @@ class _Running:
 
 
 def _gathered(account: Account, now: datetime) -> _Running | None:
-    row: BillingAccount | None = getattr(account, "billing", None)
-    if row is None:
+    planned = _planned(account, now)
+    if planned is None:
         return None
-    zone, shelf = utility_zone(), standing_shelf()
-    day = now.astimezone(zone).date()
-    period = _running(row, day)
-    if period is None or not shelf.books:
-        return None
-    want = Want(account.pk, period, row.cycle, day)
-    terms = terms_of([want])
-    plan = Plan(want, (), terms[account.pk], shelf, zone)
-    parts = metered_at({point: _edges(moments, now) for point, moments in plan.moments.items()})
+    plan, terms, shelf = planned.plan, planned.terms, planned.shelf
+    parts = metered_at(planned.edges(now))
     before = known_before([plan], ())
-    winters, _ = winters_for([want], terms, shelf)
+    winters, _ = winters_for([plan.want], {account.pk: terms}, shelf)
     newest = [part.counts[-1].at for point in plan.moments for part in parts[point] if part.counts]
-    return _Running(plan, terms[account.pk], shelf, now, parts, before, winters, max(newest)) if newest else None
+    return _Running(plan, terms, shelf, now, parts, before, winters, max(newest)) if newest else None
 
 
 def _priced(running: _Running, *, expect: bool) -> CostSoFar | None:

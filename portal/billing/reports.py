@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, F, Sum
 
 from portal.billing.models import Bill, BillLine, BillRun, BillSegment
+from portal.billing.periods import Period
 from portal.billing.runs import counts
 from portal.ledger.aging import aging
 
@@ -105,8 +107,9 @@ def _before(run: BillRun) -> dict[str, Any]:
 
 def text_of(found: dict[str, Any]) -> str:
     """Return a report as lines for a terminal."""
+    period = Period(*(date.fromisoformat(found[name]) for name in ("period_start", "period_end")))
     rows = [
-        f"run {found['run']} of {found['cycle']}, {found['period_start']} to {found['period_end']}: {found['state']}",
+        f"run {found['run']} of {found['cycle']}, {period.start} to {period.last_day}: {found['state']}",
         f"{found['calculated']} of {found['accounts']} accounts, {found['held']} held, {found['issued']} issued, "
         f"{found['estimated']} estimated; charges {found['charges_cents'] / 100:,.2f}",
     ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from portal.billing.calculation import Terms
     from portal.billing.periods import Period
     from portal.billing.shelf import Shelf
+    from portal.core.prepared import Ask
 
 Key = tuple[int, int]
 """Account and service point."""
@@ -76,8 +77,7 @@ def made(keys: Mapping[Key, tuple[date, WinterRule]]) -> dict[Key, NewWinter]:
     """Return the averages that the bills of the winter before give; nothing where the rule's default holds."""
     if not keys:
         return {}
-    starts = [start for start, _ in keys.values()]
-    accounts, since, until = tuple({account for account, _ in keys}), min(starts) - _YEAR, max(starts) + _YEAR
+    accounts, since, until = _asked(keys)
     rows = _BILLED(accounts, since, until) if len(accounts) == 1 else _billed(accounts, since, until)
     uses: dict[Key, list[tuple[MonthUse, str]]] = defaultdict(list)
     for account, point, bill, first, end, units in rows:
@@ -96,6 +96,16 @@ def made(keys: Mapping[Key, tuple[date, WinterRule]]) -> dict[Key, NewWinter]:
             )
             result[key] = NewWinter(key[1], start, average.units, basis)
     return result
+
+
+def made_asks(keys: Mapping[Key, tuple[date, WinterRule]]) -> list[Ask]:
+    """Return what `made` is going to ask for the keys of one account, to be asked ahead with more."""
+    return [(_BILLED, *_asked(keys))] if keys else []
+
+
+def _asked(keys: Mapping[Key, tuple[date, WinterRule]]) -> tuple[tuple[int, ...], date, date]:
+    starts = [start for start, _ in keys.values()]
+    return tuple(sorted({account for account, _ in keys})), min(starts) - _YEAR, max(starts) + _YEAR
 
 
 def _billed(accounts: Collection[int], after: date, until: date) -> QuerySet[BillSegment, Any]:

@@ -87,6 +87,11 @@ def points_seen_by(who: User | Viewer) -> list[ServicePoint]:
     return sorted(points.values(), key=lambda point: (point.premise.address, point.label))
 
 
+def accounts_seen_at(who: User | Viewer, service_point: ServicePoint) -> set[int]:
+    """Return the row ids of the accounts under which somebody sees a service point."""
+    return {row.account_id for row in _lived(who) if row.service_point_id == service_point.pk}
+
+
 def _lived(who: User | Viewer) -> list[Occupancy]:
     """Return the occupancies that somebody may see, with their places, in the order of their starts."""
     seen = viewer(who)

@@ -24,6 +24,7 @@ from portal.billing.models import (
     RateBook,
     ServiceAgreement,
 )
+from portal.billing.rate_books import digest_of
 from portal.core.clock import now
 from portal.core.models import User
 from portal.core.services import utility_zone
@@ -141,7 +142,7 @@ def rate_book() -> RateBook:
     """The one approved book of these bills."""
     moment = datetime(2023, 8, 1, tzinfo=UTC)
     book, _ = RateBook.objects.get_or_create(
-        digest="0" * 64,
+        digest=digest_of(_BOOK),
         defaults={
             "name": "Norman",
             "format": "headwater-rates/1",

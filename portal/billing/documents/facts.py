@@ -211,7 +211,7 @@ class BillFacts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for `Bill.facts`; what stands at its default is left out."""
-        coded: dict[str, Any] = _encoded(self)
+        coded: dict[str, Any] = encoded(self)
         return {**coded, "schema": self.schema}
 
     @classmethod
@@ -219,7 +219,7 @@ class BillFacts:
         """Return the facts that `as_json` gave; raises Refused when they are of a schema that is not known here."""
         if data.get("schema") != SCHEMA:
             raise Refused("bill-facts", f"facts of schema {data.get('schema')!r}; this version reads {SCHEMA}")
-        found: BillFacts = _decoded(cls, data)
+        found: BillFacts = decoded(cls, data)
         return found
 
 
@@ -254,19 +254,20 @@ def freeze(bills: Sequence[Bill]) -> None:
         bill.facts = replace(facts, state="issued").as_json()
 
 
-def _encoded(value: Any) -> Any:
+def encoded(value: Any) -> Any:
+    """Return a value of frozen facts as JSON; what stands at its default is left out."""
     if is_dataclass(value):
         found = {}
         for item in fields(value):
             content = getattr(value, item.name)
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             if content != default:
-                found[item.name] = _encoded(content)
+                found[item.name] = encoded(content)
         return found
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, (tuple, list)):
-        return [_encoded(item) for item in value]
+        return [encoded(item) for item in value]
     return value
 
 
@@ -275,17 +276,17 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _decoded(kind: Any, data: Any) -> Any:
+def decoded(kind: Any, data: Any) -> Any:
     """Return a value of a type of this file (dataclass, tuple of one type, date, optional, plain) from its JSON."""
     origin = typing.get_origin(kind)
     if origin is tuple:
-        return tuple(_decoded(typing.get_args(kind)[0], item) for item in data)
+        return tuple(decoded(typing.get_args(kind)[0], item) for item in data)
     if origin in (types.UnionType, typing.Union):
         inner = next(item for item in typing.get_args(kind) if item is not type(None))
-        return None if data is None else _decoded(inner, data)
+        return None if data is None else decoded(inner, data)
     if isinstance(kind, type) and is_dataclass(kind):
         hints = _hints(kind)
-        return kind(**{name: _decoded(hints[name], item) for name, item in data.items() if name in hints})
+        return kind(**{name: decoded(hints[name], item) for name, item in data.items() if name in hints})
     if kind is date:
         return date.fromisoformat(data)
     return data

@@ -51,7 +51,7 @@ def utility_facts() -> UtilityFacts:
         contact_phone=row.contact_phone,
         contact_email=row.contact_email,
         portal_url=row.portal_url.rstrip("/"),
-        postal_address=_lines_of(row.postal_address),
+        postal_address=lines_of(row.postal_address),
         ways_to_pay=tuple(row.ways_to_pay),
         dispute=dict(row.dispute),
     )
@@ -205,7 +205,7 @@ def _facts(bill: Bill, around: _Surroundings) -> BillFacts:
         language=billing.language if billing else "en",
         account_number=number,
         name=name,
-        mail_to=_lines_of(billing.mail_to) if billing else (),
+        mail_to=lines_of(billing.mail_to) if billing else (),
         period_start=bill.period_start,
         period_end=bill.period_end,
         bill_date=bill.bill_date,
@@ -320,7 +320,8 @@ def _budget(plan: BudgetPlan | None, deferred_cents: int) -> BudgetFacts | None:
     return BudgetFacts(plan.amount_cents, plan.start, plan.settle_on, deferred_cents)
 
 
-def _lines_of(text: str) -> tuple[str, ...]:
+def lines_of(text: str) -> tuple[str, ...]:
+    """Return the lines of an address that hold something."""
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 

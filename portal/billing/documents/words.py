@@ -19,7 +19,7 @@ from portal.billing.documents.lines import SectionWords, in_language, price_basi
 from portal.billing.documents.use import ComparedRow, PeriodRow, chart_text, compared, comparison_sentence, period_rows
 
 if TYPE_CHECKING:
-    from portal.billing.documents.facts import BillFacts
+    from portal.billing.documents.facts import BillFacts, UtilityFacts
 
 LANGUAGES = ("en", "es")
 
@@ -126,7 +126,7 @@ def _words(facts: BillFacts, language: str) -> BillWords:
             for way in utility.ways_to_pay
         ),
         late_fee=_late_fee(facts),
-        contact=_contact(facts),
+        contact=contact_of(utility),
         dispute=in_language(utility.dispute, language),
         stub=_stub(facts),
         remit_to=(utility.name, *utility.postal_address) if utility.postal_address else (),
@@ -315,8 +315,8 @@ def _late_fee(facts: BillFacts) -> str:
     return text % values
 
 
-def _contact(facts: BillFacts) -> tuple[Pair, ...]:
-    utility = facts.utility
+def contact_of(utility: UtilityFacts) -> tuple[Pair, ...]:
+    """Return how the utility is reached, in the language that is active."""
     pairs = [
         Pair(_("Call"), utility.contact_phone),
         Pair(_("Email"), utility.contact_email),
