@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -45,16 +45,24 @@ def bounce(file: IO[bytes], as_json: bool) -> None:
 @messages_group.command("count")
 @json_option
 def count(as_json: bool) -> None:
-    """Count messages by state and channel: what waits, what was sent, what did not arrive, what was given up."""
+    """Count messages by state and channel: waiting, sent, not arrived, given up. Where none leave, say why."""
     _django()
     from portal.notifications.models import Channel, Message
+    from portal.notifications.standstill import standstill
     from portal.notifications.states import IN, State
 
-    rows = {
+    held = standstill()
+    rows: dict[str, Any] = {
         channel.value: {state.value: Message.objects.filter(IN[state], channel=channel).count() for state in State}
         for channel in Channel
     }
     lines = [
         f"{channel:6}{state:12}{number:8,}" for channel, states in rows.items() for state, number in states.items()
     ]
-    _print(rows, as_json=as_json, text="\n".join(lines))
+    told = None
+    if held:
+        told = {"waiting": held.waiting, "since": held.since.isoformat(), "server_said": held.server_said}
+        told["worker_at"] = held.worker_at and held.worker_at.isoformat()
+        worker = f"no worker has run since {told['worker_at']}" if held.worker_at else "no worker has run yet"
+        lines.append(f"{held.waiting:,} wait, the oldest since {told['since']}: {held.server_said or worker}")
+    _print(rows | {"standstill": told}, as_json=as_json, text="\n".join(lines))

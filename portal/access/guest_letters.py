@@ -16,8 +16,8 @@ from portal.core.public_id import new_public_id
 from portal.core.services import utility_settings
 from portal.customers.models import Premise
 from portal.customers.permissions import Level
-from portal.notifications.notify import Channel, Notice, notify, person_language
-from portal.notifications.services import NewEmail, code_text, queue_email
+from portal.notifications.notify import Channel, Notice, notify, person_language, real_line
+from portal.notifications.services import NewEmail, queue_email
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,10 +66,8 @@ def send_link(row: Invitation, token: str, *, site: str = "") -> None:
                 row.expires_at.astimezone(utility.zone_info), pgettext("date and time", "F j, Y, g:i A")
             ),
             "link": (utility.portal_url or site).rstrip("/") + reverse("resident:invitation", args=[token]),
-            "phone": utility.contact_phone,
-            "code": code_text(public_id),
         }
-        text = "\n\n".join(
+        parts = [
             part % shown
             for part in (
                 _("%(who)s invites you to a water account at %(utility)s: %(place)s."),
@@ -80,16 +78,14 @@ def send_link(row: Invitation, token: str, *, site: str = "") -> None:
                     "An earlier link does not work any more."
                 ),
                 _("You do not know %(who)s, or did not expect this? Then do nothing: without you nothing happens."),
-                _("Is this message real? Call us at %(phone)s and give its code: %(code)s") if utility.contact_phone
-                else _("Code of this message: %(code)s"),
             )
-        )  # fmt: skip
+        ]
         queue_email(
             NewEmail(
                 key=f"invitation:{row.public_id}:{row.sent_times}",
                 to=row.email,
                 subject=_("%(utility)s: you are invited to a water account") % shown,
-                text=text + "\n",
+                text="\n\n".join([*parts, real_line(utility, public_id)]) + "\n",
                 language=(translation.get_language() or "en")[:2],
                 account=row.account_id,
                 secret=True,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allauth.account.models import EmailAddress
+from django.db.models import F
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from portal.access.guest_letters import name_of, place_of
+from portal.billing.letters import write_letter
 from portal.core.public_id import new_public_id
 from portal.core.services import audit, utility_settings
 from portal.customers.models import AccountAccess
 from portal.customers.permissions import Level
-from portal.notifications.notify import Channel, Notice, notify, person_language
+from portal.notifications.notify import Channel, Notice, notify, person_language, real_line
 from portal.notifications.services import NewEmail, queue_email
 
 if TYPE_CHECKING:
@@ -54,10 +57,11 @@ def tell_address_of_record(account: Account, newcomer: User, *, address: str, la
     So does a customer learn of it who has no sign-in: whoever knows a number and a date may not be the customer.
     """
     holders = AccountAccess.objects.filter(account=account, level=Level.HOLDER, ended_at__isnull=True)
-    known = {email.lower() for email in holders.values_list("user__email", flat=True)}  # the newcomer is among them
+    theirs = EmailAddress.objects.filter(verified=True, user__in=holders.values("user"), email=F("user__email"))
+    known = {newcomer.email.lower(), *(email.lower() for email in theirs.values_list("email", flat=True))}
     if not address or address.lower() in known:
         return
-    utility = utility_settings()
+    utility, public_id = utility_settings(), new_public_id()
     with translation.override(language or utility.default_language):
         shown = {"who": name_of(newcomer), "place": place_of(account), "phone": utility.contact_phone}
         text = _(
@@ -65,21 +69,30 @@ def tell_address_of_record(account: Account, newcomer: User, *, address: str, la
             "sign-in for it. The sign-in shows its water use and its bills."
         )
         call = _("If you do not know who this is, call us: %(phone)s.") if utility.contact_phone else ""
+        said = [part % shown for part in (text, call) if part]
         queue_email(
             NewEmail(
-                key=f"linked:{new_public_id()}:record",
+                key=f"linked:{public_id}:record",
                 to=address,
                 subject=_("A sign-in was linked to your water account"),
-                text="\n\n".join(part % shown for part in (text, call, utility.name) if part) + "\n",
+                text="\n\n".join([*said, real_line(utility, public_id), utility.name]) + "\n",
                 language=(translation.get_language() or "en")[:2],
                 account=account.pk,
+                public_id=public_id,
             )
         )
 
 
+def tell_home(access: AccountAccess, *, language: str) -> None:
+    """Tell a home that no email reached by mail that a sign-in was linked to its account, with the next paper bills."""
+    with translation.override(language or utility_settings().default_language):
+        place = place_of(access.account)
+    write_letter(access, place=place, actor=access.user)
+
+
 def tell_office_of_sweep(day: date) -> None:
     """Tell the utility that somebody tries one account number after the other; called once a day at most."""
-    utility = utility_settings()
+    utility, public_id = utility_settings(), new_public_id()
     audit("registration.sweep", label="registration", detail={"day": str(day)})
     if not utility.contact_email:
         return
@@ -95,7 +108,8 @@ def tell_office_of_sweep(day: date) -> None:
                 key=f"registration-sweep:{day}",
                 to=utility.contact_email,
                 subject=_("Somebody tries many account numbers"),
-                text=text % {"day": str(day)} + "\n",
+                text=f"{text % {'day': str(day)}}\n\n{real_line(utility, public_id)}\n",
                 language=(translation.get_language() or "en")[:2],
+                public_id=public_id,
             )
         )

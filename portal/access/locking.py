@@ -18,7 +18,6 @@ from portal.access.invitations import take_back_all_of
 from portal.access.looking import checked_reason
 from portal.access.registration import unlink
 from portal.access.sign_ins import end_sessions
-from portal.billing.models import BillingAccount
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.core.services import audit, utility_settings
@@ -110,7 +109,7 @@ def remove_second_factor(person: User, *, actor: User, reason: str, identity_che
 
 @transaction.atomic
 def take_account(person: User, account: Account | None, *, actor: User, reason: str) -> None:
-    """Take an account off a sign-in that should not hold it; its bills go on paper where they went to that person.
+    """Take an account off a sign-in that should not hold it.
 
     raises  Refused(`reason`, `own`, `permission`), `account` when the sign-in does not hold it.
     """
@@ -120,11 +119,6 @@ def take_account(person: User, account: Account | None, *, actor: User, reason: 
         raise Refused("account", _("Choose an account that this sign-in holds."))
     unlink(row, account, actor=actor, reason=reason)
     take_back_all_of(row, account, actor=actor)
-    billing = BillingAccount.objects.select_for_update().filter(account=account, email__iexact=row.email).first()
-    if billing is not None:
-        billing.paper, billing.email = True, ""
-        billing.save(update_fields=["paper", "email"])
-        audit("bills.delivery", actor=actor, target=account, detail={"paper": True}, reason=reason)
     entry = audit("person.account.take", actor=actor, target=row, reason=reason, detail={"account": account.public_id})
     _tell(
         row,

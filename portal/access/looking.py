@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
@@ -23,15 +22,13 @@ from django.utils.translation import gettext as _
 from portal.access.viewing import LOOK, person_of
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry
+from portal.core.security import Middleware
 from portal.core.services import audit
 from portal.customers.models import Account, AccountAccess, Occupancy
 from portal.customers.permissions import Permission, levels_with
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
 
     from portal.core.models import User
 
@@ -143,20 +140,8 @@ def look_context(request: HttpRequest) -> dict[str, Any]:
     return {"look": SimpleLazyObject(lambda: look_of(request) if _kept(request) is not None else None)}
 
 
-class LookMiddleware:
+class LookMiddleware(Middleware):
     """Keeps a look a look: residents' pages are written down and shown, or hidden; whatever is sent is refused."""
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
-        self.get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Answer the request; what there is to do happens in process_view."""
-        return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: object, args: tuple[Any, ...], kwargs: dict[str, Any]

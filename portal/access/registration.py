@@ -19,11 +19,12 @@ from django.db.models import F, ProtectedError
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from portal.access.letters import tell_address_of_record, tell_of_new_sign_in, tell_office_of_sweep
+from portal.access.letters import tell_address_of_record, tell_home, tell_of_new_sign_in, tell_office_of_sweep
 from portal.access.models import PendingClaim, RegistrationTry
 from portal.access.typed import cents_typed, day_typed
+from portal.billing.delivery import reached_at
 from portal.billing.models import Bill, BillingAccount
-from portal.billing.preferences import Delivery, set_delivery
+from portal.billing.preferences import Delivery, paper_instead_of, set_delivery
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.models import User
@@ -197,19 +198,26 @@ def settle_claims(user: User) -> list[Account]:
 
 @transaction.atomic
 def link_account(user: User, account: Account) -> AccountAccess:
-    """Let a person hold an account that they have proved; who held it before is told. Again: nothing changes."""
+    """Let a person hold an account that they have proved; who held it before is told. Again: nothing changes.
+
+    Somebody who found a bill in the bin is not the customer: where nobody can be told by email, a letter goes to the
+    home (bills that nobody had by email turn to the newcomer's address here).
+    """
     standing = AccountAccess.objects.select_for_update().filter(account=account, user=user, ended_at=None).first()
     if standing is not None and standing.level == Level.HOLDER:
         return standing
     if standing is not None:
         end_access(standing, at=now(), actor=user)
     record = BillingAccount.objects.filter(account=account).values_list("email", "language").first() or ("", "")
+    unseen = not reached_at([account.pk])[account.pk]
     first = not AccountAccess.objects.filter(account=account, level=Level.HOLDER, ended_at=None).exists()
     access = grant_access(account, user, at=now(), actor=user)
     if first:
         _bills_by_email(account, user)
     tell_of_new_sign_in(account, user)
     tell_address_of_record(account, user, address=record[0], language=record[1])
+    if unseen:
+        tell_home(access, language=record[1])
     return access
 
 
@@ -224,6 +232,7 @@ def _bills_by_email(account: Account, user: User) -> None:
 def unlink(user: User, account: Account, *, actor: User | None = None, reason: str = "") -> None:
     """Let a person give up an account; the guests of the last holder lose it too, for nobody could send them away.
 
+    Bills that went to the person's address go on paper: they are not theirs to read any more.
     actor   who takes it away, where that is not the person, and why.
     raises  Refused(`access`) when they do not hold it.
     """
@@ -237,6 +246,7 @@ def unlink(user: User, account: Account, *, actor: User | None = None, reason: s
     if not any(one.level == Level.HOLDER for one in others):
         for guest in others:
             end_access(guest, at=now(), actor=who)
+    paper_instead_of(user.email, account=account, actor=who, reason=reason)
     audit("account.unlink", actor=who, target=account, reason=reason, detail={"user": user.public_id})
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from portal.alerts.choices import choices_of
 from portal.alerts.kinds import LATE, Kind
 from portal.alerts.models import Alert, Watermark
-from portal.alerts.telling import Found, end, keep
+from portal.alerts.telling import Found, end, keep, tell_who_waits
 from portal.customers.models import Occupancy
 from portal.metering.leak_evidence import began_at, whole_number
 from portal.metering.models import LeakCase, RegisterState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
 _MARK = "leak cases"
@@ -43,6 +43,7 @@ def look(now: datetime) -> list[Alert]:
     alerts = keep(list(_found(_untold(cases, now), now)), now)
     Watermark.objects.filter(pk=seen.pk).update(value=max([seen.value, *(case.pk for case in cases)]))
     _end_cleared(now)
+    _tell_what_was_late(now)
     return alerts
 
 
@@ -71,10 +72,7 @@ def _untold(cases: list[LeakCase], now: datetime) -> list[tuple[LeakCase, Occupa
 
 def _found(cases: list[tuple[LeakCase, Occupancy]], now: datetime) -> Iterator[Found]:
     choices = choices_of({row.account_id for _, row in cases})
-    states = RegisterState.objects.filter(register__meter__in={case.meter_id for case, _ in cases})
-    heard: dict[int, datetime] = {
-        state.register.meter_id: state.last_read_at for state in states.select_related("register")
-    }
+    heard = _heard([case for case, _ in cases])
     for case, row in cases:
         there = choices.listening_before(row.account_id, case.cleared_at or now)
         if case.opened_at > now or not there:
@@ -92,6 +90,29 @@ def _found(cases: list[tuple[LeakCase, Occupancy]], now: datetime) -> Iterator[F
             about=case.public_id,
             fresh=case.cleared_at or max(happened, heard.get(case.meter_id, happened)),
         )
+
+
+def _heard(cases: Collection[LeakCase]) -> dict[int, datetime]:
+    """Return when the meters of cases were heard of last, by meter."""
+    states = RegisterState.objects.filter(register__meter__in={case.meter_id for case in cases})
+    return dict(states.values_list("register__meter").annotate(at=Max("last_read_at")))
+
+
+def _tell_what_was_late(now: datetime) -> None:
+    """Tell of leaks that were found when their meter had long been silent, once it is heard and they still run.
+
+    A collector that was away brings the leak first and the reads after it: between the two, nobody can tell whether the
+    leak goes on.
+    """
+    rows = Alert.objects.filter(kind=Kind.LEAK, ended_at__isnull=True, late=True)
+    late = list(rows.select_related("account", "service_point__premise").prefetch_related("recipients"))
+    cases = LeakCase.objects.filter(public_id__in={alert.about for alert in late}, cleared_at__isnull=True)
+    heard = _heard(cases)
+    running = {case.public_id for case in cases if now - heard.get(case.meter_id, case.opened_at) <= LATE}
+    choices = choices_of({alert.account_id for alert in late if alert.about in running})
+    for alert in late:
+        if alert.about in running and rows.filter(pk=alert.pk).update(late=False):
+            tell_who_waits(alert, choices, now)
 
 
 def _evidence(case: LeakCase, *, whole: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from portal.alerts.choices import Choices, choices_of
 from portal.alerts.kinds import MONEY, Kind, Per
 from portal.alerts.models import Alert, AlertSetting
 from portal.alerts.quantities import uses
-from portal.alerts.telling import Found
+from portal.alerts.telling import Found, is_late
 from portal.alerts.usage_rules import APART_IN_A_DAY, APART_IN_AN_HOUR, limit_of
 from portal.billing.projection import cost_so_far, projected
 from portal.customers.models import Account
@@ -70,6 +70,8 @@ def _passed(
     if so_far is None:
         return
     start, end = _bucket(setting, now, zone, so_far.period)
+    if is_late(so_far.as_of, now):
+        return  # newer reads will tell: an alert of what is too old to be sent would keep theirs back
     start = max(start, min(place.since for place in places))
     if so_far.as_of <= start or _known(setting, start) or not _sure(places, start, now, setting):
         return
@@ -119,7 +121,7 @@ def _expected(
 ) -> Iterator[Found]:
     who = [choice for choice in choices.of(Kind.PROJECTED, account.pk) if choice.setting == setting]
     ahead = projected(account, now) if who else None
-    if ahead is None or ahead.cents <= _cents(setting):
+    if ahead is None or ahead.cents <= _cents(setting) or is_late(ahead.as_of, now):
         return
     yield Found(
         key=f"projected:{setting.public_id}:{setting.amount}:{ahead.period.start.isoformat()}",

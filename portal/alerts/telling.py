@@ -58,6 +58,11 @@ class Found:
     without: Mapping[int, frozenset[Channel]] = field(default_factory=dict)
 
 
+def is_late(at: datetime, now: datetime) -> bool:
+    """Tell whether something is found out so long afterwards that it is kept and not sent."""
+    return now - at > LATE
+
+
 @transaction.atomic
 def keep(found: Sequence[Found], now: datetime) -> list[Alert]:
     """Keep what is new among the findings and tell its people; return the new alerts."""
@@ -121,15 +126,19 @@ def remind(now: datetime) -> int:
     rows = Alert.objects.filter(kind__in=kinds, ended_at__isnull=True, late=False)
     alerts = list(rows.select_related("account", "service_point__premise").prefetch_related("recipients"))
     choices = choices_of({alert.account_id for alert in alerts})
+    return sum(tell_who_waits(alert, choices, now) for alert in alerts)
+
+
+def tell_who_waits(alert: Alert, choices: Choices, now: datetime) -> int:
+    """Tell of a standing alert whom it is for, but for those who have answered or were told lately; return how many."""
+    known = {row.user_id: row for row in alert.recipients.all()}
     told = 0
-    for alert in alerts:
-        known = {row.user_id: row for row in alert.recipients.all()}
-        for choice in _living(alert, choices):
-            recipient = known.get(choice.user.pk)
-            if choice.quiet_at(now) or (recipient is not None and not _wants_more(recipient, now)):
-                continue
-            tell(alert, choice, now, by=choice.channels)
-            told += 1
+    for choice in _living(alert, choices):
+        recipient = known.get(choice.user.pk)
+        if choice.quiet_at(now) or (recipient is not None and not _wants_more(recipient, now)):
+            continue
+        tell(alert, choice, now, by=choice.channels)
+        told += 1
     return told
 
 
@@ -206,7 +215,7 @@ def _alert(one: Found, now: datetime) -> Alert:
         opened_at=now,
         ended_at=one.ended_at,
         evidence=one.evidence,
-        late=now - (one.fresh or one.happened_at) > LATE,
+        late=is_late(one.fresh or one.happened_at, now),
     )
 
 

@@ -17,7 +17,7 @@ from portal.alerts.kinds import LATE, MONEY, Kind, Per
 from portal.alerts.models import Alert, AlertSetting
 from portal.alerts.places import HOUR, Place, period_starts
 from portal.alerts.quantities import PlaceUse, Use, uses
-from portal.alerts.telling import Found
+from portal.alerts.telling import Found, is_late
 from portal.metering.calendar import midnight
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ def _over_thresholds(one: Asked, use: PlaceUse, choices: Choices) -> Iterator[Fo
             used = use.between(start, until, apart=apart)
             if used is None or not used.sure or used.litres <= limit or end <= setting.changed_at:
                 continue
+            if end > one.now and is_late(used.until, one.now):
+                continue  # a period that still runs: told when newer reads come, and not lost as too old
             yield Found(
                 key=f"threshold:{setting.public_id}:{start.isoformat()}",
                 kind=Kind.THRESHOLD,
@@ -187,8 +189,10 @@ def _used_while_away(one: Asked, use: PlaceUse, choices: Choices) -> Iterator[Fo
             if not setting.first_day <= day <= setting.last_day or used is None or not used.sure:
                 continue
             if used.litres > TRICKLE_LITRES:
+                late = is_late(used.until, one.now)  # kept by itself: what runs later while they are away is news
+                key = f"vacation:{setting.public_id}:{setting.first_day.isoformat()}"
                 yield Found(
-                    key=f"vacation:{setting.public_id}:{setting.first_day.isoformat()}",
+                    key=f"{key}:late" if late else key,
                     kind=Kind.VACATION,
                     account=one.place.account,
                     service_point=one.place.service_point,
@@ -207,7 +211,8 @@ def _used_while_away(one: Asked, use: PlaceUse, choices: Choices) -> Iterator[Fo
                     ],
                     about=setting.public_id,
                 )
-                break
+                if not late:
+                    break
 
 
 def _still(asked: Sequence[Asked], known: dict[int, PlaceUse], choices: Choices, result: Looked) -> None:

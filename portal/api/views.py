@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: TC002  # ninja reads them
 from ninja import NinjaAPI, Query, Status
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from domain.units import Unit
@@ -100,6 +100,12 @@ def _refused(request: HttpRequest, error: Refused) -> HttpResponse:
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     faults = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors)
     return api.create_response(request, {"error": "request", "message": faults}, status=422)
+
+
+@api.exception_handler(HttpError)
+def _unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Say as every other fault is said what the framework itself refuses: a body that is no JSON."""
+    return api.create_response(request, {"error": "request", "message": str(error)}, status=error.status_code)
 
 
 @api.post("/enrol", response={201: schemas.EnrolOut, **_PROBLEMS}, auth=None)

@@ -79,7 +79,7 @@ def _built(message: Message, server: BaseEmailBackend) -> EmailMultiAlternatives
     utility = utility_settings()
     email = EmailMultiAlternatives(
         subject=message.subject,
-        body=message.text,
+        body=message.says,
         to=[message.to],
         reply_to=[utility.contact_email] if utility.contact_email else None,
         headers={

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.public_id import PublicIdModel
+from portal.core.sealing import MESSAGES, unseal
 from portal.customers.models import Account
 
 
@@ -38,7 +39,8 @@ class Message(PublicIdModel):
     user          for whom it was, where that is a person who signs in.
     attachment    how to make what is attached when it is sent (`bill-pdf:PUBLIC_ID`): no PDF lies in the table.
     at_any_hour   the person waits for it now: it goes before everything else, and a text knows no quiet hours.
-    secret        its text is wiped once it was sent or given up, and staff never see it: it holds a code or a link.
+    secret        it holds a code or a link: its text lies sealed while it waits (see `says`), is wiped once it was sent
+                  or given up, and staff never see it.
     sent_at       when the mail server or the SMS provider took it.
     provider_id   what the SMS provider calls it; provider_state: the furthest state that it reported.
     delivered_at  when the provider said that the telephone has it; no such word exists for email.
@@ -95,6 +97,11 @@ class Message(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.key} to {self.public_id}"
+
+    @property
+    def says(self) -> str:
+        """What it says to its receiver; raises Unreadable for a sealed text that no key opens."""
+        return unseal(self.text, MESSAGES) if self.secret else self.text
 
 
 class Phone(PublicIdModel):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from portal.core.models import User, UtilitySettings
     from portal.customers.models import Account
 
-__all__ = ["Category", "Channel", "Notice", "language_of", "notify", "person_language"]
+__all__ = ["Category", "Channel", "Notice", "language_of", "notify", "person_language", "real_line"]
 
 BY_EMAIL = frozenset({Channel.EMAIL})
 EVERY_WAY = frozenset(Channel)
@@ -91,6 +91,14 @@ def person_language(person: User, utility: UtilitySettings | None = None) -> Ite
 def site_link(utility: UtilitySettings, path: str) -> str:
     """Return the whole address of a path, empty when the utility has not said where its portal is."""
     return f"{utility.portal_url.rstrip('/')}{path}" if utility.portal_url and path else ""
+
+
+def real_line(utility: UtilitySettings, public_id: str) -> str:
+    """Return the last line of a letter that is no notice: its code, and whom to call when in doubt."""
+    if not utility.contact_phone:
+        return _("Code of this message: %(code)s") % {"code": code_text(public_id)}
+    shown = {"phone": utility.contact_phone, "code": code_text(public_id)}
+    return _("Is this message real? Call us at %(phone)s and give its code: %(code)s") % shown
 
 
 def settings_link(utility: UtilitySettings) -> str:

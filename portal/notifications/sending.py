@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from portal.core.clock import now
+from portal.core.sealing import Unreadable
 from portal.core.services import utility_zone
 from portal.notifications.attachments import maker_of, tell_lost
 from portal.notifications.bounces import mark_bad
@@ -76,7 +77,7 @@ def send_due(moment: datetime | None = None, *, limit: int = 2_000, only_waited_
 
 def waited_for(moment: datetime) -> bool:
     """Tell whether a message is due for which somebody sits and waits: a code, a link to sign in with."""
-    return Message.objects.filter(_to_send(moment), at_any_hour=True).exists()
+    return Message.objects.filter(to_send(moment), at_any_hour=True).exists()
 
 
 def back_off(tries: int) -> timedelta:
@@ -85,12 +86,13 @@ def back_off(tries: int) -> timedelta:
     return min(doubled, LONGEST_BACK_OFF)
 
 
-def _to_send(moment: datetime) -> Q:
+def to_send(moment: datetime) -> Q:
+    """Return the condition of messages whose time has come."""
     return Q(sent_at__isnull=True, failed_at__isnull=True, next_try_at__lte=moment)
 
 
 def _claim(channel: Channel, moment: datetime, most: int, *, only_waited_for: bool) -> list[Message]:
-    wanted = _to_send(moment) & Q(channel=channel)
+    wanted = to_send(moment) & Q(channel=channel)
     if only_waited_for or (channel == Channel.SMS and text_time(moment, utility_zone()) > moment):
         wanted &= Q(at_any_hour=True)
     with transaction.atomic():
@@ -130,6 +132,8 @@ def _send_one(message: Message, carrier: Carrier, moment: datetime, done: Sent) 
         _missed(message, moment, error, done)
         if error.away:
             raise
+    except Unreadable:
+        _missed(message, moment, NotTaken("no key opens its text; the person asks anew", permanent=True), done)
     else:
         _mark_sent(message, moment, provider_id)
         done.sent += 1

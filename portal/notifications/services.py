@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.public_id import new_public_id
+from portal.core.sealing import MESSAGES, seal
 from portal.core.services import audit, utility_zone
 from portal.notifications.hours import text_time
 from portal.notifications.models import Category, Channel, Message
@@ -39,6 +40,7 @@ class NewEmail:
     account    id of the customer's account, None for others; user: id of the person, where they have a sign-in.
     category   what it is about: pages show it, and `alert` and `service` carry a link to the settings in their header.
     at_any_hour  for what the person sits and waits for now: it goes before everything else.
+    secret     it holds a link or a code: its text is sealed, and it has no HTML.
     public_id  the message's code, drawn here already so that its text can name it (see `code_text`).
     """
 
@@ -83,8 +85,8 @@ def queue_emails(emails: Sequence[NewEmail]) -> None:
             to=email.to,
             language=email.language,
             subject=email.subject,
-            text=email.text,
-            html=email.html,
+            text=seal(email.text, MESSAGES) if email.secret else email.text,
+            html="" if email.secret else email.html,
             attachment=email.attachment,
             at_any_hour=email.at_any_hour,
             secret=email.secret,
@@ -135,7 +137,7 @@ def queue_texts(texts: Sequence[NewText]) -> None:
             user_id=text.user,
             to=text.to,
             language=text.language,
-            text=text.text[:TEXT_CHARS_MAX],
+            text=seal(text.text[:TEXT_CHARS_MAX], MESSAGES) if text.secret else text.text[:TEXT_CHARS_MAX],
             at_any_hour=text.at_any_hour,
             secret=text.secret,
             queued_at=moment,
@@ -179,8 +181,9 @@ def try_again(
         raise Refused("address", _("A message of this kind cannot be sent to that address."))
     row.to = to or row.to
     row.failed_at = row.bounced_at = row.sent_at = row.delivered_at = None
-    row.tries, row.next_try_at = 0, now()
-    row.save(update_fields=["to", "failed_at", "bounced_at", "sent_at", "delivered_at", "tries", "next_try_at"])
+    row.tries, row.next_try_at, row.last_error = 0, now(), ""
+    changed = ["to", "failed_at", "bounced_at", "sent_at", "delivered_at", "tries", "next_try_at", "last_error"]
+    row.save(update_fields=changed)
     detail = {"address": "changed" if to else "kept"}
     audit("message.retry", actor=actor, label=label, target=row, reason=reason, detail=detail)
     return row

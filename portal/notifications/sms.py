@@ -80,7 +80,7 @@ class TextCarrier:
         """Hand one text over and return the provider's id."""
         if is_stopped(message.to) and not message.key.startswith(STOP_ANSWER):
             raise NotTaken("the telephone has asked for no more texts (STOP)", permanent=True)
-        return self._service.send(message.to, message.text, message.public_id)
+        return self._service.send(message.to, message.says, message.public_id)
 
     def close(self) -> None:
         """Disconnect."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -14,12 +14,10 @@ from portal.billing import fees
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.prepared import Prepared
-from portal.core.services import audit, utility_zone
+from portal.core.services import audit, last_day, utility_zone
 from portal.service.models import Banner
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from portal.core.models import User
     from portal.service.audience import Audience
 
@@ -131,7 +129,7 @@ def _hold_fees(row: Banner, words: BannerWords, actor: User | None, label: str) 
         standing = None
     if words.hold_late_fees:
         first = row.starts_at.astimezone(utility_zone()).date()
-        last = None if row.ends_at is None else _last_day(row.ends_at)
+        last = None if row.ends_at is None else last_day(row.ends_at)
         if standing is None:
             row.grace = fees.plan_grace(
                 reason=row.title["en"], start=first, end=last, audience=row.audience, actor=actor, label=label
@@ -142,11 +140,6 @@ def _hold_fees(row: Banner, words: BannerWords, actor: User | None, label: str) 
     row.save()
     if standing is not None and not words.hold_late_fees:
         fees.cancel_grace(standing, actor=actor, label=label)
-
-
-def _last_day(end: datetime) -> date:
-    """Return the last day, inclusive, of a time whose end is exclusive."""
-    return (end - timedelta(microseconds=1)).astimezone(utility_zone()).date()
 
 
 def _facts(row: Banner) -> dict[str, object]:

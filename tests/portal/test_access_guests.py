@@ -81,8 +81,8 @@ def mail_to(email: str) -> Message:
 
 def link_in(message: Message) -> str:
     """Return the path of the link in an invitation."""
-    found = re.search(rf"{SITE}(/invitation/\S+/)", message.text)
-    assert found, message.text
+    found = re.search(rf"{SITE}(/invitation/\S+/)", message.says)
+    assert found, message.says
     return found[1]
 
 
@@ -177,7 +177,7 @@ def test_nobody_changes_their_own_level_but_guests_may_leave(house: House) -> No
     for guest in (boss, small):
         guests.leave(house.access(guest), actor=guest)
         assert not house.account.access.filter(user=guest, ended_at=None).exists()
-    assert "has left your account" in mail_to("ana@example.org").text
+    assert "has left your account" in mail_to("ana@example.org").says
 
 
 # ---- the link
@@ -200,7 +200,7 @@ def test_the_email_says_by_whom_to_what_and_until_when(house: House) -> None:
     house.invite(level="pay")
     message = mail_to("gus@example.org")
     for said in ("Ana Morales", "12 Elm Street", "See water use and bills, and pay", "405-555-0100", "until "):
-        assert said in message.text
+        assert said in message.says
     assert "Ana" not in message.subject
     assert link_in(message)
 
@@ -209,8 +209,8 @@ def test_a_name_that_could_pass_for_a_link_is_not_sent(house: House) -> None:
     User.objects.filter(pk=house.ana.pk).update(name="Win now at https://evil.example")
     house.ana.refresh_from_db()
     house.invite()
-    assert "evil.example" not in mail_to("gus@example.org").text
-    assert "ana@example.org invites you" in mail_to("gus@example.org").text
+    assert "evil.example" not in mail_to("gus@example.org").says
+    assert "ana@example.org invites you" in mail_to("gus@example.org").says
 
 
 def test_a_link_works_once(house: House) -> None:
@@ -221,7 +221,7 @@ def test_a_link_works_once(house: House) -> None:
     assert refusal(lambda: invitations.accept(token, gus)) == "invitation"
     row = Invitation.objects.get()
     assert row.accepted_by == gus
-    assert "Gus (gus@example.org) has accepted" in mail_to("ana@example.org").text
+    assert "Gus (gus@example.org) has accepted" in mail_to("ana@example.org").says
     assert Client().get(f"/invitation/{token}/").status_code == 404
 
 
@@ -320,7 +320,7 @@ def test_a_change_holds_at_once_and_the_guest_is_told(house: House) -> None:
     assert client.get(f"/bills/{house.account.public_id}/history/").status_code == 404
     guests.change_level(house.access(gus), "view-bills", actor=house.ana)
     assert client.get(f"/bills/{house.account.public_id}/history/").status_code == 200
-    text = mail_to("gus@example.org").text
+    text = mail_to("gus@example.org").says
     assert "was changed" in text
     assert "See water use and bills" in text
     sent = Message.objects.count()
@@ -337,7 +337,7 @@ def test_after_removal_the_next_request_shows_nothing_and_the_guest_is_told(hous
     assert [client.get(address).status_code for address in addresses] == [200, 200]
     guests.remove(house.access(gus), actor=house.ana)
     assert [client.get(address).status_code for address in addresses] == [404, 404]
-    assert "has ended" in mail_to("gus@example.org").text
+    assert "has ended" in mail_to("gus@example.org").says
     assert AuditEntry.objects.get(action="access.end").actor == house.ana
 
 
@@ -346,7 +346,7 @@ def test_the_holder_is_told_when_a_guest_who_manages_invites(house: House) -> No
     house.invite(by=house.ana)
     assert not Message.objects.filter(to="ana@example.org").exists()
     house.invite("hanna@example.org", by=boss)
-    assert "has invited hanna@example.org" in mail_to("ana@example.org").text
+    assert "has invited hanna@example.org" in mail_to("ana@example.org").says
     assert AuditEntry.objects.filter(action="guest.invited", actor=boss).count() == 1
 
 

@@ -102,7 +102,7 @@ def test_a_lock_is_told_by_text_too(staff: Client) -> None:
         ("email", "ana@example.org"),
         ("sms", "+14055550123"),
     ]
-    text = Message.objects.get(channel="sms").text
+    text = Message.objects.get(channel="sms").says
     assert "Your sign-in was locked" in text
     assert REASON not in text
 

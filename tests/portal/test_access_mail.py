@@ -15,6 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from portal.core.models import User
+from portal.core.sealing import MARK, MESSAGES, seal
 from portal.notifications.models import Category, Message
 from portal.notifications.sending import send_due
 from portal.notifications.services import NewEmail, queue_email
@@ -96,13 +97,38 @@ def test_a_registration_goes_on_while_the_mail_server_is_away(away: str) -> None
     assert client.post("/register/sign-in/", fields).url == "/accounts/confirm-email/"
     row = Message.objects.get()
     assert (row.to, row.secret, row.user) == (UNKNOWN, True, User.objects.get(email=UNKNOWN))
-    assert LINK.search(row.text)
+    assert LINK.search(row.says)
+
+
+def test_a_link_that_waits_lies_sealed_and_goes_out_after_a_change_of_the_key(
+    ana: User, settings: SettingsWrapper
+) -> None:
+    """A copy of the database alone lets nobody in, however long the mail server was away."""
+    ask()
+    row = Message.objects.get()
+    assert LINK.search(row.says)
+    assert row.text.startswith(MARK)
+    assert "http" not in row.text
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another key, " * 4, [settings.SECRET_KEY]
+    assert send_due().sent == 1
+    assert LINK.search(str(mail.outbox[0].body))
+
+
+@pytest.mark.parametrize("sealed", [seal("https://water.example/", MESSAGES)[:-9] + "changed==", seal("JBSWY3DP")])
+def test_what_no_key_opens_or_was_sealed_for_something_else_is_never_sent(ana: User, sealed: str) -> None:
+    """Whoever may write to the tables gets no second step opened by having it sent to them."""
+    ask()
+    Message.objects.update(text=sealed)
+    done = send_due()
+    assert (done.sent, done.failed, mail.outbox) == (0, 1, [])
+    row = Message.objects.get()
+    assert (row.text, row.last_error) == ("", "no key opens its text; the person asks anew")
 
 
 def test_staff_see_that_a_link_was_sent_and_never_the_link(ana: User) -> None:
     ask()
     row = Message.objects.get()
-    link = LINK.search(row.text)
+    link = LINK.search(row.says)
     assert link is not None
     for kept in ("waiting", "sent"):
         page = staff_page(f"/staff/messages/{row.public_id}/")

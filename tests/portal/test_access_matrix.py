@@ -144,7 +144,7 @@ def invitation(world: World, target: Lived) -> dict[str, str]:
 
 
 def link(world: World, target: Lived) -> dict[str, str]:
-    found = re.search(r"/invitation/([^/\s]+)/", Message.objects.get(to="invited@example.org").text)
+    found = re.search(r"/invitation/([^/\s]+)/", Message.objects.get(to="invited@example.org").says)
     assert found
     return {"token": found[1]}
 

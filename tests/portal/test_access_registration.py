@@ -22,13 +22,17 @@ from portal.access import registration
 from portal.access.models import PendingClaim, RegistrationTry
 from portal.access.registration import TRIES_A_DAY, link_account, prove, refusal, unlink
 from portal.access.typed import cents_typed, day_typed
+from portal.billing.delivery import deliver
 from portal.billing.models import Bill, BillingAccount
 from portal.core.errors import Refused
 from portal.core.models import AuditEntry, User, UtilitySettings
 from portal.customers.models import Account, AccountAccess
 from portal.customers.numbers import change_number
 from portal.customers.permissions import Level
+from portal.ledger.models import JournalEntry
+from portal.ledger.payments import return_payment
 from portal.notifications.models import Message, Phone
+from portal.notifications.services import code_text
 from tests.portal.bills import make_account, make_bill, pay
 from tests.portal.building import person, sent_mail
 
@@ -161,6 +165,18 @@ def test_only_the_most_recent_bill_proves_and_the_last_payment(account: Account)
     # A bill that was taken back is not the most recent one.
     Bill.objects.filter(pk=newest(account).pk).update(state="cancelled")
     assert prove("1234567", date=str(older.bill_date)) == account
+
+
+def test_what_was_taken_back_proves_nothing(account: Account) -> None:
+    """A payment that the bank returned, and the number of a bill that another one replaced."""
+    taken_back, amount = newest(account), amount_of(account)
+    return_payment(JournalEntry.objects.get(kind="payment"), reason="no funds", label="tests")
+    refused("1234567", amount="40.00")
+    make_bill(account, units=500)
+    Bill.objects.filter(pk=taken_back.pk).update(state="cancelled")
+    assert amount_of(account) != amount
+    refused(taken_back.number or "", amount=amount_of(account))
+    assert prove(newest(account).number or "", amount=amount_of(account)) == account
 
 
 def test_nothing_owed_proves_nothing() -> None:
@@ -304,10 +320,14 @@ def test_a_sweep_with_the_date_that_a_cycle_shares_opens_few_accounts_of_one_net
     assert len({bill.bill_date for bill in Bill.objects.filter(account__number__startswith="2")}) == 1
     day = str(newest(other).bill_date)
     assert swept(6, day, network="203.0.113.7/32") == ["2000000", "2000001", "2000002"]
+    # The next numbers of bills, which run in sequence, open no more of them than the next accounts do.
+    following = [newest(Account.objects.get(number=f"200000{n}")).number or "" for n in (3, 4)]
+    assert [refused(number, date=day, network="203.0.113.7/32") for number in following] == [refusal()] * 2
     # The amount still opens it there, and the date from somewhere else.
     assert prove("2000005", amount=amount_of(other), network="203.0.113.7/32") == other
     assert prove("2000005", date=day, network="198.51.100.1/32") == other
     told = Message.objects.get(to="office@water.example")
+    assert code_text(told.public_id) in told.text
     assert "walking through account numbers" in told.text
     assert not re.search(r"20000\d\d|203\.0\.113", told.text)
     assert AuditEntry.objects.filter(action="registration.sweep").count() == 1
@@ -348,6 +368,7 @@ def test_the_address_of_record_is_told_of_a_new_sign_in(account: Account) -> Non
         "A sign-in was linked to your water account",
     )
     assert "Mallory has proved" in letter.text
+    assert letter.text.count(code_text(letter.public_id)) == 1
     other = make_account("7654321")
     make_bill(other)
     BillingAccount.objects.filter(account=other).update(email="Own@example.org", paper=False)
@@ -421,6 +442,31 @@ def test_registering_ends_with_a_linked_account_once_the_address_is_confirmed(ac
     assert not PendingClaim.objects.exists()
 
 
+def test_bills_come_by_email_once_there_is_a_sign_in_and_on_paper_again_when_asked_for(account: Account) -> None:
+    """Whoever held no sign-in got paper; registering ends that, a second holder's does not; the page brings it back."""
+    billing = BillingAccount.objects.get(account=account)
+    billing.paper, billing.email = True, ""
+    billing.save()
+    entries, client = JournalEntry.objects.count(), Client()
+    proved(client, account)
+    assert "come by email from then on, not on paper" in client.get("/register/sign-in/").content.decode()
+    client.post("/register/sign-in/", new_sign_in())
+    billing.refresh_from_db()
+    assert billing.paper  # nobody has confirmed that address yet
+    client.post(link_in(sent_mail()[0].body))
+    billing.refresh_from_db()
+    assert (billing.paper, billing.email) == (False, "new@example.org")
+    assert JournalEntry.objects.count() == entries  # a sign-in costs nothing
+    make_bill(account)
+    deliver(newest(account))
+    assert newest(account).deliveries.get().channel == "email"
+    client.post(f"/bills/{account.public_id}/delivery/", {"way": "paper", "language": "en"})
+    link_account(person("ben@example.org"), account)
+    make_bill(account)
+    deliver(newest(account))
+    assert newest(account).deliveries.get().channel == "paper"
+
+
 def test_a_mobile_number_is_asked_for_never_needed_and_waits_to_be_confirmed(account: Account) -> None:
     client = Client()
     proved(client, account)
@@ -438,7 +484,7 @@ def test_a_mobile_number_is_asked_for_never_needed_and_waits_to_be_confirmed(acc
         page = client.get("/profile/phone/").content.decode()
         assert 'value="(405) 555-0123"' in page
         client.post("/profile/phone/", {"number": "(405) 555-0123", "consent": "yes"})
-        code = re.search(r"\b\d{6}\b", Message.objects.get(channel="sms").text)
+        code = re.search(r"\b\d{6}\b", Message.objects.get(channel="sms").says)
         assert code is not None
         client.post("/profile/phone/confirm/", {"code": code[0]})
     user.refresh_from_db()
@@ -588,6 +634,25 @@ def test_letting_an_account_go_takes_the_guests_of_the_last_holder_along(account
     assert client.get(f"/bills/{account.public_id}/").status_code == 404
     unlink(two, account)
     assert not AccountAccess.objects.filter(ended_at=None).exists()
+
+
+def test_bills_do_not_follow_who_let_the_account_go(account: Account) -> None:
+    """Its next holder, and the home, would learn nothing of what goes to an address of the one before."""
+    billing, ana, ben = BillingAccount.objects.get(account=account), person(), person("ben@example.org")
+    link_account(ana, account)
+    link_account(ben, account)
+    BillingAccount.objects.update(email=ana.email.upper(), paper=False)
+    client, said = Client(), "on paper"
+    for user, told in ((ben, False), (ana, True)):
+        client.force_login(user)
+        assert (said in client.get(f"/profile/accounts/{account.public_id}/unlink/").content.decode()) is told
+        client.post(f"/profile/accounts/{account.public_id}/unlink/")
+        billing.refresh_from_db()
+        assert (billing.paper, billing.email) == ((True, "") if told else (False, ana.email.upper()))
+    assert AuditEntry.objects.filter(action="bills.delivery", actor=ana).exists()
+    make_bill(account)
+    deliver(newest(account))
+    assert newest(account).deliveries.get().channel == "paper"
 
 
 def test_a_guest_cannot_unlink_a_stranger_neither(account: Account) -> None:

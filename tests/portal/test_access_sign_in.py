@@ -220,6 +220,7 @@ def test_a_changed_password_ends_every_other_session_and_is_told_by_mail(ana: Us
     (message,) = sent_mail()
     assert (message.to, message.subject) == ([ana.email], "Your password was changed")
     assert "If this was not you" in message.body
+    assert "When in doubt about a message, call us." in message.body
     assert UserSession.objects.count() == 1
 
 

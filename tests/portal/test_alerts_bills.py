@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from django.test import Client
+from django.utils.formats import date_format
 
 from portal.alerts import services
 from portal.alerts.evaluation import look_at_usage
@@ -95,7 +97,12 @@ def test_a_reminder_comes_before_the_due_date_with_amount_and_ways_to_pay_while_
     (bill,) = run(date(2026, 6, 1))
     ana, ben = holder(home, "ana@example.org"), holder(home, "ben@example.org")
     phone(ben)
-    choose(Scope(ben, home.account), Kind.BILL_DUE, Wish(on=True, by_email=False, by_sms=True, number=5))
+    client = Client()
+    client.force_login(ben)
+    assert "Text-to-Pay reminder" in client.get("/profile/notifications/").content.decode()
+    wish = {"bill-due-shown": "1", "bill-due-on": "on", "bill-due-sms": "on", "bill-due-number": "5"}
+    saved = {"form": "due", "key": "a1", "account": home.account.public_id, **wish}
+    assert client.post("/profile/notifications/save/", saved).status_code == 303
     due = midnight(bill.due_date, CHICAGO)
     for hours in range(-9 * 24, 3 * 24, 5):
         look_at_events(due + hours * HOUR)
@@ -105,7 +112,8 @@ def test_a_reminder_comes_before_the_due_date_with_amount_and_ways_to_pay_while_
         assert words in mail.text
     assert "pay online" not in mail.text.lower()
     (text,) = [message for message in sent_to(ben) if message.channel == "sms"]
-    assert f"{amount} is due on" in text.text
+    assert f"{amount} is due on {date_format(bill.due_date, 'F j')}" in text.text
+    assert (text.to, [mail for mail in sent_to(ben) if "due soon" in mail.subject]) == ("+14055550123", [])
     days = {alert.evidence["days"]: (due - alert.opened_at).days for alert in Alert.objects.filter(kind=Kind.BILL_DUE)}
     assert days == {3: 2, 5: 4}  # in the morning of the day so many days before
 
@@ -160,6 +168,32 @@ def test_a_high_bill_to_be_expected_is_told_once_a_period(home: billed.Home) -> 
         look_at_usage(MOMENT + minutes * HOUR / 60)
     assert subjects(ana) == ["Your next bill will probably be high"]
     assert "your bill to June 30, 2026 will come to about $" in sent_to(ana)[0].text
+
+
+def test_what_costs_too_much_is_told_when_the_reads_are_there_and_not_lost_as_too_old(home: billed.Home) -> None:
+    ana = holder(home, "ana@example.org")
+    add_threshold(Scope(ana, home.account), per="period", amount="50", unit="usd", by_email=True, by_sms=False)
+    choose(Scope(ana, home.account), Kind.PROJECTED, Wish(on=True, amount=Decimal(50)))
+    cleo = holder(home, "cleo@example.org", Level.MANAGE_ALL)
+    add_threshold(Scope(cleo, home.account), per="period", amount="50", unit="usd", by_email=True, by_sms=False)
+    AccountAccess.objects.filter(user=cleo).update(level=Level.MANAGE_ALERTS)  # who may see no bills any more
+    newest, day = midnight(date(2026, 6, 11), CHICAGO), timedelta(days=1)
+    changed(home)
+    look_at_usage(newest + 4 * day)
+    assert (Alert.objects.count(), sent_to(ana)) == (0, [])
+    count = RegisterState.objects.get(register=home.register).last_count
+    reads(home.register, [(newest + n * day, count + 10 * n) for n in range(1, 5)])
+    changed(home)
+    look_at_usage(newest + 4 * day)
+    assert sorted(subjects(ana)) == ["Your next bill will probably be high", "Your water use passed the limit you set"]
+    assert sent_to(cleo) == []
+    cents = {alert.kind: alert.evidence["cents"] for alert in Alert.objects.all()}
+    spent, ahead = (Decimal(cents[kind]) / 100 for kind in (Kind.THRESHOLD, Kind.PROJECTED))
+    add_threshold(Scope(ana, home.account), per="period", amount=str(spent), unit="usd", by_email=True, by_sms=False)
+    choose(Scope(ana, home.account), Kind.PROJECTED, Wish(on=True, amount=ahead))
+    changed(home)
+    look_at_usage(newest + 4 * day)
+    assert len(sent_to(ana)) == 2  # the limit itself is not more than the limit
 
 
 def test_service_notices_go_to_everybody_with_a_home_once_and_plain_notices_to_nobody(home: billed.Home) -> None:

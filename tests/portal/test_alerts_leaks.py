@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from portal.alerts import services
+from portal.alerts import leaks, services
 from portal.alerts.choices import choices_of
 from portal.alerts.kinds import Kind
 from portal.alerts.models import Alert, AlertRecipient, AlertSetting, Watermark
+from portal.alerts.telling import end, keep
 from portal.customers.models import AccountAccess, Occupancy
 from portal.customers.services import end_access, grant_access, move_in, move_out
 from portal.notifications.models import Message
@@ -104,7 +105,8 @@ def test_that_it_is_over_is_told_once() -> None:
     assert subjects(ana) == ["Water may be leaking", "Over: Water may be leaking"]
     assert "has stopped, on June 17, 2026, 5:00 PM" in sent_to(ana)[1].text
     assert "238 gallons" in sent_to(ana)[1].text
-    assert Alert.objects.get().ended_at == NOON + 5 * HOUR
+    end(Alert.objects.all(), NOON + 6 * HOUR, NOON + 6 * HOUR)  # another worker comes a moment later
+    assert (Alert.objects.get().ended_at, len(sent_to(ana))) == (NOON + 5 * HOUR, 2)
 
 
 def test_a_leak_that_came_and_went_between_two_looks_is_not_lost_and_an_old_one_is_kept_and_not_sent() -> None:
@@ -122,6 +124,22 @@ def test_a_leak_that_came_and_went_between_two_looks_is_not_lost_and_an_old_one_
     assert subjects(ana) == ["Water may be leaking", "Over: Water may be leaking"]
 
 
+def test_a_running_leak_that_was_found_late_is_told_when_its_meter_is_heard_again_and_not_before() -> None:
+    home, quiet = home_of(ana := reader()), home_of(ben := reader("ben@example.org"), number=2)
+    for one in (home, quiet):
+        leak_case(one, NOON - 4 * DAY, alarm=account_of(one).number)
+    assert look_at_events(NOON) == 2
+    assert look_at_events(NOON + 22 * HOUR) == 0  # ten in the morning: what is late is not reminded of either
+    assert sent_to(ana) == sent_to(ben) == []
+    home.newest(NOON + DAY, home.count)
+    for minute in range(3):
+        look_at_events(NOON + DAY + minute * HOUR / 60)
+    assert (subjects(ana), sent_to(ben)) == (["Water may be leaking"], [])
+    look_at_events(NOON + 46 * HOUR)
+    assert subjects(ana) == ["Water may be leaking", "Still so: Water may be leaking"]
+    assert [alert.late for alert in Alert.objects.order_by("pk")] == [False, True]
+
+
 def test_a_leak_whose_case_commits_after_a_later_one_is_told_although_it_has_cleared() -> None:
     home, other = home_of(ana := reader()), home_of(ben := reader("ben@example.org"), number=2)
     leak_case(other, NOON - HOUR, alarm="quick")
@@ -137,6 +155,14 @@ def test_a_leak_whose_case_commits_after_a_later_one_is_told_although_it_has_cle
         look_at_events(NOON + minute * HOUR / 60)
     assert subjects(ana) == ["Water may be leaking", "Over: Water may be leaking"]
     assert sent_to(guest) == []  # who came after it had cleared hears of nothing that was before
+
+
+def test_two_workers_that_find_a_leak_a_moment_apart_keep_and_tell_one() -> None:
+    home = home_of(ana := reader())
+    untold = leaks._untold([leak_case(home, NOON - HOUR)], NOON)
+    kept = [keep(list(leaks._found(untold, moment)), moment) for moment in (NOON, NOON + HOUR / 60)]
+    assert [len(alerts) for alerts in kept] == [1, 0]
+    assert subjects(ana) == ["Water may be leaking"]
 
 
 def test_a_leak_that_cleared_before_anybody_listened_is_no_news_to_who_registers() -> None:

@@ -145,9 +145,9 @@ def test_unusual_use_of_an_hour_and_of_a_day_is_told_with_its_figures_once_a_day
     look_at_usage(run_hours(home, 9))
     look_at_usage(let_flow(home, 199, minutes=40))
     assert kinds() == []
-    look_at_usage(let_flow(home, 2, minutes=10))
+    look_at_usage(let_flow(home, 1, minutes=10))
     assert subjects(ana) == ["Unusual water use"]
-    assert Alert.objects.get().evidence == {"what": "hour", "litres": 201, "most_litres": 20, "days": 28}
+    assert Alert.objects.get().evidence == {"what": "hour", "litres": 200, "most_litres": 20, "days": 28}
     assert "in the hour from 9 AM, 53 gallons were used" in sent_to(ana)[0].text
     assert "In the 28 days before, this home never used more than 5.3 gallons" in sent_to(ana)[0].text
     look_at_usage(let_flow(home, 2000, minutes=10))
@@ -207,7 +207,9 @@ def test_vacation_tells_of_any_use_but_a_trickle_once_and_only_while_away() -> N
     assert Alert.objects.get().evidence["litres"] == 21
     look_at_usage(run_hours(home, 24, 30))
     assert len(sent_to(ana)) == 1
-    look_at_usage(run_hours(home, 30, 30))
+    look_at_usage(run_hours(home, 26, 30))
+    assert Alert.objects.get().ended_at is None  # an hour before the last day away is over
+    look_at_usage(run_hours(home, 4, 30))
     look_at_usage(run_hours(home, 1, 30))
     assert Alert.objects.get().ended_at is not None
     assert len(sent_to(ana)) == 1
@@ -223,6 +225,41 @@ def test_a_single_day_away_is_a_day_away() -> None:
     )
     look_at_usage(run_hours(home, 2, 15))
     assert kinds() == [Kind.VACATION]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_use_of_days_ago_that_comes_late_does_not_hide_what_runs_while_away_now(at_once: bool) -> None:
+    home = lived_in(ana := reader())
+    choose(
+        Scope(ana, account_of(home), home.service_point),
+        Kind.VACATION,
+        Wish(on=True, first_day=date(2026, 6, 17), last_day=date(2026, 6, 30)),
+    )
+    look_at_usage(NOW)
+    run_hours(home, 24, 30)
+    if not at_once:
+        look_at_usage(NOW + 5 * DAY)
+        assert (kinds(), sent_to(ana)) == ([Kind.VACATION], [])
+    look_at_usage(run_hours(home, 4 * 24, 30))
+    look_at_usage(run_hours(home, 1, 30))
+    assert subjects(ana) == ["Water is used while you are away"]
+    assert list(Alert.objects.order_by("pk").values_list("late", "ended_at")) == [(True, None), (False, None)]
+
+
+def test_a_limit_for_a_period_that_was_passed_while_nothing_was_heard_is_told_when_the_reads_are_there() -> None:
+    from portal.billing.models import BillingAccount
+    from tests.portal.billed import cycle
+
+    home = home_of(ana := reader(), start=NOW - DAY).read_daily(1, 240, reads_a_day=24, fold=False)
+    BillingAccount.objects.create(account=account_of(home), cycle=cycle(read_day=16))
+    limit(home, ana, "1", "period", "m3")
+    look_at_usage(NOW)
+    run_hours(home, 24, 50)
+    look_at_usage(NOW + 5 * DAY)
+    assert (kinds(), sent_to(ana)) == ([], [])
+    for hours in (95, 1, 1):
+        look_at_usage(run_hours(home, hours, 5))
+    assert subjects(ana) == ["Your water use passed the limit you set"]
 
 
 def test_a_limit_says_nothing_of_use_before_it_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,22 +291,24 @@ def test_two_weeks_must_be_known_before_an_hour_is_unusual(days: int, told: list
 
 
 @pytest.mark.parametrize(
-    ("days", "usual", "hourly", "told"),
+    ("days", "usual", "litres", "told"),
     [
-        (35, 240, 20, []),  # 24 hours are 480 litres: twice the most, and not more
-        (35, 239, 20, [Kind.UNUSUAL]),
-        (35, 120, 16, []),  # 384 litres: much for this home, little for any
-        (35, 120, 17, [Kind.UNUSUAL]),  # 408
-        (28, 120, 17, []),  # three Wednesdays are whole
-        (29, 120, 17, [Kind.UNUSUAL]),  # four
+        (35, 240, 480, []),  # twice the most, and not more
+        (35, 240, 481, [Kind.UNUSUAL]),
+        (35, 120, 399, []),  # much for this home, little for any
+        (35, 120, 400, [Kind.UNUSUAL]),
+        (28, 120, 400, []),  # three Wednesdays are whole
+        (29, 120, 400, [Kind.UNUSUAL]),  # four
     ],
 )
 def test_a_day_is_unusual_above_twice_the_most_of_four_such_weekdays(
-    days: int, usual: int, hourly: int, told: list[str]
+    days: int, usual: int, litres: int, told: list[str]
 ) -> None:
     home = lived_in(reader(), days=days, litres=usual)
     look_at_usage(NOW)
-    look_at_usage(run_hours(home, 25, hourly))
+    run_hours(home, 23, litres // 24)
+    let_flow(home, litres - 23 * (litres // 24))
+    look_at_usage(run_hours(home, 1, litres // 24))
     assert kinds() == told
 
 
@@ -300,8 +339,9 @@ def test_a_silent_meter_is_told_after_a_day_by_itself_unless_nothing_at_all_is_h
     assert kinds() == []
     heard(other, NOW + 24 * HOUR)
     look_at_usage(NOW + 24 * HOUR)
-    look_at_usage(NOW + 25 * HOUR)
     assert subjects(ana) == ["We do not hear from your meter"]
+    look_at_usage(NOW + 25 * HOUR)
+    assert len(sent_to(ana)) == 1
     assert "since June 17, 2026, 12:00 AM" in sent_to(ana)[0].text
     heard(home, NOW + 25 * HOUR)
     heard(other, NOW + 25 * HOUR)

@@ -209,6 +209,13 @@ def test_a_faulty_enrolment_is_refused(client: Client, part: str) -> None:
     assert client.post("/api/v1/enrol", good, content_type="application/json").status_code == 201
 
 
+@pytest.mark.parametrize("body", [b"", b"\0", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b'"\\ud800"'])
+def test_a_body_that_cannot_be_read_is_answered_as_every_fault_is(client: Client, body: bytes) -> None:
+    response = client.post("/api/v1/enrol", body, content_type="application/json")
+    assert response.status_code in (400, 422)
+    assert set(response.json()) == {"error", "message"}
+
+
 def test_who_guesses_codes_is_stopped_by_address_and_others_still_enrol(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

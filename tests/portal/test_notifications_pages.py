@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
 NOON = datetime(2026, 7, 4, 17, tzinfo=UTC)
+PORTAL = Path(__file__).resolve().parents[2] / "portal"
 
 
 @pytest.fixture
@@ -187,6 +189,26 @@ def test_every_message_carries_the_code_by_which_it_is_known(client: Client, ana
     send_due()
     code = next(word for word in mail.outbox[0].body.split() if word.count("-") == 2 and len(word.strip(".")) == 15)
     assert "code-known" in _ask(client, code).content.decode()
+    assert "Or call us: 405-555-0100" in mail.outbox[0].body
+    assert "Or call us: 405-555-0100" in str(mail.outbox[0].alternatives[0].content)  # type: ignore[attr-defined]
+
+
+def test_whoever_writes_an_email_draws_its_code_first() -> None:
+    """A code that is drawn when the email is queued cannot stand in its text; the letters' own tests see to that."""
+    without = []
+    texts = {file: file.read_text(encoding="utf-8") for file in PORTAL.rglob("*.py")}
+    makers = [file for file, text in texts.items() if "NewEmail(" in text]
+    assert len(makers) > 6
+    for file in makers:
+        for node in ast.walk(ast.parse(texts[file])):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "NewEmail":
+                without += [] if "public_id" in {word.arg for word in node.keywords} else [f"{file.name}:{node.lineno}"]
+    assert without == []
+
+
+def test_in_doubt_one_is_told_whom_to_call_before_any_code_is_typed(client: Client, ana: User) -> None:
+    page = client.get(reverse("resident:message-real")).content.decode().split("<footer")[0]
+    assert 'When in doubt call us: <a href="tel:405-555-0100">' in page
 
 
 # addresses that come back

@@ -83,6 +83,7 @@ def test_the_link_of_a_new_portal_appears_only_once_it_is_live(settings: Setting
     )
     make_banner(row)
     assert "A new portal opens" in shown()
+    assert "Pay at the counter meanwhile" in shown("/accounts/login/")
     assert link not in shown()
     at(settings, live)
     assert f'href="{link}"' in shown()
