@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from portal.comparison.models import OptOut, PeerDay, PeerHome
+from portal.core.prepared import Prepared, ask_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,14 +44,16 @@ def similar_use(service_point: ServicePoint, accounts: set[int], first: date, la
 
     accounts  row ids of the accounts for whose eyes it is; one that has opted out is shown nothing.
     """
-    if OptOut.objects.filter(account__in=accounts).exists():
+    asked = tuple(sorted(accounts))
+    ask_ahead((_OPTED_OUT, asked), (_HOMES, service_point.pk))
+    if _OPTED_OUT(asked):
         return PeerUse(why=_("Your home is left out of comparisons, so none with similar homes is shown."))
-    months = {row.month: row for row in PeerHome.objects.filter(service_point=service_point)}
+    months = {row.month: row for row in _HOMES(service_point.pk)}
     if not months:
         return PeerUse(why=_("Similar homes are known from the second month that a home is with us."))
     newest = months[max(months)]
-    days: dict[str, dict[date, PeerDay]] = {newest.by_class: {}, newest.by_size: {}}
-    for row in PeerDay.objects.filter(group__in=days, day__gte=first, day__lt=last_excluded):
+    days: dict[str, dict[date, Any]] = {newest.by_class: {}, newest.by_size: {}}
+    for row in _DAYS(newest.by_class, newest.by_size, first, last_excluded):
         days[row.group][row.day] = row
     for group in (newest.by_size, newest.by_class):
         shown = {day: row for day, row in days[group].items() if _others(row, months) >= HOMES_LEAST}
@@ -59,7 +63,18 @@ def similar_use(service_point: ServicePoint, accounts: set[int], first: date, la
     return PeerUse(why=_("There are not enough similar homes, or nothing is known of them yet, for this time."))
 
 
-def _others(row: PeerDay, months: Mapping[date, PeerHome]) -> int:
+_OPTED_OUT: Prepared[int] = Prepared(
+    lambda accounts: OptOut.objects.filter(account__in=accounts).values_list("account", flat=True)[:1]
+)
+_HOMES: Prepared[PeerHome] = Prepared(lambda point: PeerHome.objects.filter(service_point=point))
+_DAYS: Prepared[Any] = Prepared(
+    lambda one, other, first, end: PeerDay.objects.filter(
+        Q(group=one) | Q(group=other), day__gte=first, day__lt=end
+    ).values_list("group", "day", "homes", "mean_ml", named=True)
+)
+
+
+def _others(row: Any, months: Mapping[date, PeerHome]) -> int:
     """Return how many homes a day's mean rests on besides the one that looks."""
     own = months.get(row.day.replace(day=1))
-    return row.homes - (own is not None and row.group in (own.by_class, own.by_size))
+    return int(row.homes) - (own is not None and row.group in (own.by_class, own.by_size))

@@ -14,15 +14,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from portal.access.sign_ins import end_sessions
-from portal.billing.models import BillingAccount
+from portal.billing.preferences import paper_instead_of
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.models import User
 from portal.core.personal_data import personal_data
+from portal.core.public_id import new_public_id
 from portal.core.services import audit, utility_settings
 from portal.customers.models import Account, AccountAccess
 from portal.customers.services import end_access
-from portal.notifications.notify import person_language
+from portal.notifications.notify import person_language, real_line
 from portal.notifications.services import NewEmail, queue_email
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def delete_login(user: User) -> dict[str, int]:
     if not row.is_active:
         raise Refused("gone", _("This sign-in has ended already."))
     letter = _farewell(row)
-    on_paper = _bills_on_paper(row)
+    on_paper = paper_instead_of(row.email, actor=row)
     touched = {kind.name: kind.erase(row) for kind in personal_data()}
     for access in AccountAccess.objects.filter(user=row, ended_at__isnull=True):
         end_access(access, at=now(), actor=row)
@@ -76,35 +77,25 @@ def _empty(row: User) -> None:
     row.save()
 
 
-def _bills_on_paper(user: User) -> int:
-    """Let bills that went to the person's address go on paper; return how many accounts that are."""
-    changed = 0
-    for billing in BillingAccount.objects.select_for_update().filter(email__iexact=user.email):
-        billing.paper, billing.email = True, ""
-        billing.save(update_fields=["paper", "email"])
-        audit("bills.delivery", actor=user, target=billing.account, detail={"paper": [False, True]})
-        changed += 1
-    return changed
-
-
 def _farewell(user: User) -> NewEmail:
     with person_language(user):
-        utility = utility_settings()
+        utility, public_id = utility_settings(), new_public_id()
         text = _(
             "Your sign-in to the portal of %(utility)s was deleted on %(day)s, as you asked.\n\n"
             "Alerts to you have stopped. Bills that came to you by email come on paper from now on. Bills and the "
             "readings of the meter stay with the utility, as the law requires.\n\n"
             "If it was not you, call us at once: %(phone)s"
         )
+        said = text % {
+            "utility": utility.name,
+            "day": date_format(datetime.now(utility.zone_info), pgettext("date", "F j, Y")),
+            "phone": utility.contact_phone or utility.contact_email,
+        }
         return NewEmail(
             key=f"{FAREWELL}{user.public_id}:{int(datetime.now(UTC).timestamp())}",
             to=user.email,
             subject=_("Your sign-in was deleted"),
-            text=text
-            % {
-                "utility": utility.name,
-                "day": date_format(datetime.now(utility.zone_info), pgettext("date", "F j, Y")),
-                "phone": utility.contact_phone or utility.contact_email,
-            },
+            text=f"{said}\n\n{real_line(utility, public_id)}\n",
             language=(user.language or "en")[:2],
+            public_id=public_id,
         )

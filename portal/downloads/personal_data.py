@@ -1,13 +1,20 @@
-"""What the portal holds about a person in the tables of users, access, sign-ins, invitations and tokens."""
+"""What the portal holds about a person in the tables of users, access, sign-ins, invitations and tokens.
+
+What signing in rests on (addresses, passkeys and second steps, sessions) is only listed here: the end of a login takes
+it away itself, after everything else.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
-from portal.access.models import Invitation, SignIn
+from portal.access.models import Invitation, PendingClaim, SignIn
 from portal.core.models import ApiToken
 from portal.core.personal_data import PersonalData
 from portal.customers.models import AccountAccess
@@ -34,9 +41,43 @@ def _profile(user: User) -> Iterator[_Row]:
 
 
 def _nothing(user: User) -> int:
-    """Erase nothing here: the row itself is emptied last, by `portal.downloads.leaving`."""
+    """Erase nothing here: `portal.downloads.leaving` does it last, as it empties the row itself."""
     del user
     return 0
+
+
+def _addresses(user: User) -> Iterator[_Row]:
+    for row in EmailAddress.objects.filter(user=user).order_by("pk"):
+        yield {"email": row.email, "confirmed": row.verified, "in_use": row.primary}
+
+
+_FACTORS = {
+    Authenticator.Type.WEBAUTHN: "passkey",
+    Authenticator.Type.TOTP: "authenticator-app",
+    Authenticator.Type.RECOVERY_CODES: "recovery-codes",
+}
+
+
+def _factors(user: User) -> Iterator[_Row]:
+    """Yield passkeys and second steps, by name and date: never a key, a secret or a code."""
+    for row in Authenticator.objects.filter(user=user).order_by("created_at", "pk"):
+        kind = Authenticator.Type(row.type)
+        yield {
+            "kind": _FACTORS[kind],
+            "name": row.wrap().name if kind is Authenticator.Type.WEBAUTHN else "",
+            "added_at": row.created_at,
+            "last_used_at": row.last_used_at,
+        }
+
+
+def _sessions(user: User) -> Iterator[_Row]:
+    for row in UserSession.objects.filter(user=user).order_by("created_at"):
+        yield {
+            "since": row.created_at,
+            "last_seen_at": row.last_seen_at,
+            "address": row.ip,
+            "browser": row.user_agent,
+        }
 
 
 def _access(user: User) -> Iterator[_Row]:
@@ -48,6 +89,15 @@ def _access(user: User) -> Iterator[_Row]:
             "granted_at": row.granted_at,
             "ended_at": row.ended_at,
         }
+
+
+def _claims(user: User) -> Iterator[_Row]:
+    for row in PendingClaim.objects.filter(user=user).select_related("account").order_by("expires_at"):
+        yield {"account": row.account.number, "expires_at": row.expires_at}
+
+
+def _erase_claims(user: User) -> int:
+    return PendingClaim.objects.filter(user=user).delete()[0]
 
 
 def _sign_ins(user: User) -> Iterator[_Row]:
@@ -103,12 +153,16 @@ def _erase_tokens(user: User) -> int:
 
 
 PROFILE = PersonalData("profile", _profile, _nothing)
+ADDRESSES = PersonalData("email-addresses", _addresses, _nothing)
+FACTORS = PersonalData("passkeys-and-second-steps", _factors, _nothing)
+SESSIONS = PersonalData("sessions", _sessions, _nothing)
 ACCESS = PersonalData(
     "access",
     _access,
     _nothing,
     kept=gettext_lazy("That a sign-in without a name had access to an account, and until when."),
 )
+CLAIMS = PersonalData("accounts-to-confirm", _claims, _erase_claims)
 SIGN_INS = PersonalData("sign-ins", _sign_ins, _erase_sign_ins)
 INVITATIONS = PersonalData("invitations", _invitations, _erase_invitations)
 TOKENS = PersonalData("api-tokens", _tokens, _erase_tokens)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from greenbutton_objects.parse import parse_feed
 from lxml import etree
 
 from domain.units import Unit, as_decimal, counts_to
@@ -36,6 +35,7 @@ from portal.metering.usage import PLACES, usage
 from tests.portal import billed
 from tests.portal.building import home as building_home
 from tests.portal.building import person, total
+from tests.portal.green_button_reader import feed_schema, points_read
 from tests.portal.metered_homes import Home, metered_home
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 CHICAGO = ZoneInfo("America/Chicago")
+NOW = datetime(2027, 6, 1, tzinfo=UTC)
 SEED = 23
 ESPI = "{http://naesb.org/espi}"
 _FORM = {form.value: form for form in Form}
@@ -51,33 +52,13 @@ _FORM = {form.value: form for form in Form}
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("portal.downloads.services.now", "portal.metering.usage.now", "portal.metering.spans.now"):
-        monkeypatch.setattr(name, lambda: datetime(2027, 6, 1, tzinfo=UTC))
+        monkeypatch.setattr(name, lambda: NOW)
 
 
 @pytest.fixture(scope="module")
 def schema(data_dir: Path) -> XMLSchema:
-    """Atom, ESPI and customer in one schema, so that the content of entries is checked; the network is not there."""
-    folder = data_dir / "greenbutton" / "schema"
-
-    class Local(etree.Resolver):
-        def resolve(self, url: str | None, public_id: str | None, context: object) -> object:
-            del public_id
-            name = (url or "").rsplit("/", 1)[-1]
-            assert (folder / name).is_file(), f"{url} is asked of the network"
-            return self.resolve_filename(str(folder / name), context)  # type: ignore[arg-type]
-
-    parser = etree.XMLParser(no_network=True)
-    parser.resolvers.add(Local())
-    wrapper = "".join(
-        f'<xs:import namespace="{namespace}" schemaLocation="{name}.xsd"/>'
-        for namespace, name in (
-            ("http://www.w3.org/2005/Atom", "atom"),
-            ("http://naesb.org/espi", "espi"),
-            ("http://naesb.org/espi/customer", "customer"),
-        )
-    )
-    text = f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">{wrapper}</xs:schema>'
-    return etree.XMLSchema(etree.fromstring(text.encode(), parser))
+    """The published schemas, on their own: the network is not there."""
+    return feed_schema(data_dir / "greenbutton" / "schema")
 
 
 def read_often(home: Home, days: int, *, seed: int = SEED, every: timedelta = timedelta(minutes=30)) -> None:
@@ -119,8 +100,6 @@ def green(wanted: Wanted, *bills: object) -> bytes:
 
 def counted(feed: bytes, tmp_path: Path) -> list[tuple[datetime, timedelta, int, int, int]]:
     """What the independent reader gets: start, length, counts, power of ten, unit."""
-    path = tmp_path / "feed.xml"
-    path.write_bytes(feed)
     return [
         (
             reading.timePeriod.start,
@@ -129,7 +108,7 @@ def counted(feed: bytes, tmp_path: Path) -> list[tuple[datetime, timedelta, int,
             meter.readingType.powerOfTenMultiplier,
             meter.readingType.uom.value,
         )
-        for point in parse_feed(str(path))
+        for point in points_read(feed, tmp_path)
         for meter in point.meterReadings
         for reading in meter.intervalReadings
     ]
@@ -202,6 +181,25 @@ def test_from_read_to_read_every_row_ends_with_a_read(ana: User, home: Home) -> 
     assert month_end not in {row["start_utc"] for row in rows}
 
 
+def test_reads_at_the_edges_of_a_file_make_no_row_without_length(ana: User) -> None:
+    daily = metered_home(datetime(2026, 3, 10, 5, tzinfo=UTC), user=ana).read_daily(4, reads_a_day=1)
+    rows = csv_of(ask(ana, daily, date(2026, 3, 11), date(2026, 3, 12), Every.READ))
+    assert [(row["start_utc"], row["end_utc"]) for row in rows] == [
+        ("2026-03-11T05:00:00Z", "2026-03-12T05:00:00Z"),
+        ("2026-03-12T05:00:00Z", "2026-03-13T05:00:00Z"),
+    ]
+
+
+def test_a_file_ends_with_the_running_hour_and_its_newest_reads_are_raw(ana: User) -> None:
+    home = metered_home(NOW - timedelta(hours=4), user=ana)
+    for hour in range(5):
+        home.read(home.installation.start + timedelta(hours=hour), 100 * hour, fold=False)
+    wanted = ask(ana, home, date(2027, 5, 31), date(2027, 6, 3))
+    assert csv_of(wanted)[-1]["end_utc"] == "2027-06-01T01:00:00Z"
+    qualities = etree.fromstring(green(wanted)).findall(f".//{ESPI}IntervalReading/{ESPI}ReadingQuality/{ESPI}quality")
+    assert [quality.text for quality in qualities] == ["17", "17", "14", "14"]
+
+
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 8), 23), (date(2026, 3, 9), 24)])
 def test_a_day_has_the_hours_that_it_has(ana: User, home: Home, tmp_path: Path, day: date, hours: int) -> None:
     wanted = ask(ana, home, day, day)
@@ -244,7 +242,7 @@ def test_a_swap_to_another_unit_is_another_reading_type(ana: User, tmp_path: Pat
     end = home.at
     home.installation.end = end
     home.installation.save()
-    register = total("MTR-2", unit=Unit.CCF, scale=-4)
+    register = total("MTR-2", unit=Unit.CCF, scale=-6)  # 10**-4 ft3 a count: the standard has no name for that power
     second, _ = building_home(register, end, address="1 Elm Street")
     assert second == home.service_point
     from portal.metering.models import Installation, MeterRegister
@@ -256,14 +254,14 @@ def test_a_swap_to_another_unit_is_another_reading_type(ana: User, tmp_path: Pat
         7,
         end,
     )
-    later.read_daily(5, 3)
+    later.read_daily(5, 300)
     wanted = ask(ana, home, date(2026, 3, 7), date(2026, 3, 17), Every.DAY)
     feed = green(wanted)
     schema.assertValid(etree.fromstring(feed))
     readings = counted(feed, tmp_path)
     litres = sum(value for *_, value, power, uom in readings if (power, uom) == (0, 134))
-    feet = sum(value for *_, value, power, uom in readings if (power, uom) == (-2, 119))
-    assert (litres, feet) == (5 * 600, 5 * 3)
+    feet = sum(value for *_, value, power, uom in readings if (power, uom) == (-6, 119))
+    assert (litres, feet) == (5 * 600, 5 * 300 * 100)
     page = usage(home.service_point, start=wanted.start, end=wanted.end, resolution="day")
     assert page.counts_unit is None
     rows = csv_of(wanted)

@@ -36,6 +36,7 @@ from portal.downloads.own_data import export
 from portal.downloads.retention import CLASSES, FILE, forget_old, kept_days
 from portal.notifications.models import Message, ReceivedText
 from portal.notifications.notify import EVERY_WAY, Notice, notify
+from portal.notifications.services import code_text
 from tests.portal import billed
 from tests.portal.building import person
 from tests.portal.metered_homes import metered_home
@@ -157,6 +158,7 @@ def test_nothing_personal_is_left_but_the_last_letter(ana: User) -> None:
     delete_login(ana)
     letter = Message.objects.get(key__startswith=FAREWELL)
     assert (letter.to, MARK in letter.text) == (f"{MARK}@example.org", False)
+    assert code_text(letter.public_id) in letter.text
     assert where_it_stands(MARK, "4055550142") == {"notifications.Message.to"}
     Message.objects.filter(pk=letter.pk).update(sent_at=datetime.now(UTC))
     assert forget_old(datetime.now(UTC)) == {"farewell-addresses": 1}
@@ -306,7 +308,11 @@ def test_every_class_is_kept_for_its_days_to_the_day(ana: User) -> None:
             _token, token = make_token(ben, name=f"{gone} {moment}")
             ApiToken.objects.filter(pk=token.pk).update(**{moment: now - month})
     AuditEntry.objects.all().delete()
-    assert forget_old(now) == {"messages": 1, "received-texts": 1, "alerts": 1, "invitations": 3, "api-tokens": 2}
+    for day, gone in ((1, "old"), (-1, "young")):
+        AuditEntry.objects.create(action=gone, actor_label="test", at=now - timedelta(days=7 * 365 + day))
+    gone_now = {"messages": 1, "received-texts": 1, "alerts": 1, "invitations": 3, "api-tokens": 2, "audit": 1}
+    assert forget_old(now) == gone_now
+    assert set(AuditEntry.objects.values_list("action", flat=True)) == {"young", "retention"}
     assert set(Alert.objects.values_list("key", flat=True)) == {"old running", "young", "young running"}
     left = [*Message.objects.values_list("key"), *ReceivedText.objects.values_list("provider_id")]
     left += [*Invitation.objects.values_list("email"), *ApiToken.objects.values_list("name")]
