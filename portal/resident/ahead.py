@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portal.billing import projection
 from portal.billing.bills import FIRST_DAY, LAST_END
+from portal.billing.gathering import AGREEMENTS
 from portal.billing.shelf import STANDING_BOOKS
 from portal.billing.winter import STANDING_WINTERS
 from portal.core.prepared import ask_ahead
@@ -15,7 +17,8 @@ from portal.core.remembering import remembered
 from portal.core.services import CHANGE, UTILITY
 from portal.customers.permissions import LEVELS_OF
 from portal.customers.services import LIVED_BY
-from portal.metering.spans import HUNG, REGISTERS, hung_at
+from portal.metering.points import asks_of, judged_and_extra
+from portal.metering.spans import HUNG, REGISTERS, counters_of, hung_at
 from portal.notifications.bounces import BAD_ADDRESS
 from portal.resident.banners import MOMENT
 from portal.resident.costs import LIVING
@@ -24,8 +27,10 @@ from portal.resident.services import UNIT_OF
 from portal.service.services import SHOWN_AT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from portal.core.prepared import Ask
     from portal.customers.models import Account, ServicePoint
     from portal.customers.permissions import Viewer
 
@@ -45,14 +50,21 @@ def ask_of_person(who: Viewer, moment: datetime) -> None:
     )
 
 
-def ask_of_place(who: Viewer, point: ServicePoint, moment: datetime) -> None:
-    """Ask what follows from the place that is looked at."""
-    ask_ahead((HUNG, point.pk), (OLDEST, (point.pk,)), (LIVING, moment, point.pk, who.user.pk))
+def ask_of_place(who: Viewer, shown: Sequence[ServicePoint], home: Sequence[ServicePoint], moment: datetime) -> None:
+    """Ask what follows from the service points that are shown, and from the others of their home: a bill is of all."""
+    hung = ((HUNG, one.pk) for one in home)
+    ask_ahead(*hung, (OLDEST, tuple(sorted(one.pk for one in shown))), (LIVING, moment, shown[0].pk, who.user.pk))
 
 
-def ask_of_meters(point: ServicePoint, account: Account | None) -> None:
+def ask_of_meters(home: Sequence[ServicePoint], account: Account | None, moment: datetime) -> None:
     """Ask what follows from the meters of the place and from the account that lives there."""
-    meters = tuple(sorted({row.meter_id for row in hung_at(point.pk)}))
-    of_account = [] if account is None else [(query, account.pk) for query in (LAST_END, FIRST_DAY)]
-    winters = [] if account is None else [(STANDING_WINTERS, (account.pk,))]
-    ask_ahead((REGISTERS, meters), *of_account, *winters)
+    meters = {row.meter_id for one in home for row in hung_at(one.pk)}
+    of_account: list[Ask] = []
+    if account is not None:
+        of_account = [(query, account.pk) for query in (LAST_END, FIRST_DAY, AGREEMENTS)]
+        of_account.append((STANDING_WINTERS, (account.pk,)))
+    ask_ahead((REGISTERS, tuple(sorted(meters))), *of_account)
+    counters = counters_of(meters)
+    registers = [register.pk for of_meter in counters.values() for counter in of_meter for register in counter]
+    ask_ahead(*asks_of(registers), *([] if account is None else projection.asks_of(account, moment)))
+    judged_and_extra(registers)

@@ -34,6 +34,8 @@ def _rows(request: HttpRequest) -> list[tuple[Banner, str]]:
 
 def _for(request: HttpRequest, rows: list[Banner]) -> list[Banner]:
     """Return the banners for whoever looks: staff see all, and as a customer what the customer sees."""
+    if not rows:
+        return rows
     user = getattr(request, "user", None)  # a page that says no to a damaged request has none
     if user is None or not user.is_authenticated:
         return seen_by(rows, None)

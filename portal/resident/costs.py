@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from portal.billing.documents import figures
-from portal.billing.projection import counted_from, so_far_and_projected
+from portal.billing.projection import so_far_and_projected
 from portal.billing.shelf import standing_shelf
 from portal.core.prepared import Prepared
 from portal.core.services import utility_zone
 from portal.customers.models import Account
 from portal.customers.permissions import Permission, allowed, allowed_to, viewer
-from portal.metering.spans import will_look_at
 from portal.resident.wording import moment_text
 from rates.errors import RatesError
 
@@ -68,11 +67,6 @@ def _living(moment: datetime, service_point: int) -> QuerySet[Account]:
 LIVING: Prepared[Account] = Prepared(
     lambda moment, point, person: _living(moment, point).filter(allowed_to(person, Permission.BILLS))[:1]
 )
-
-
-def look_ahead(account: Account, moment: datetime) -> None:
-    """Let the chart, which looks first, take along what the cost rests on."""
-    will_look_at(counted_from(account, moment))
 
 
 def cost_card(account: Account, moment: datetime) -> CostCard | None:

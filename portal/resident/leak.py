@@ -39,7 +39,7 @@ def open_leak(begun: Mapping[int, datetime], *, now: datetime, zone: ZoneInfo, u
 
     begun  by the service point's row id when the viewer's time there began: what was before is not shown.
     """
-    case = next(iter(OLDEST(tuple(begun))), None)
+    case = next(iter(OLDEST(tuple(sorted(begun)))), None)
     if case is None or case.installation is None:
         return None
     since = max(began_at(case), begun[case.installation.service_point_id])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from portal.resident.periods import Period
 
@@ -35,16 +34,12 @@ class Links:
     @property
     def here(self) -> str:
         """The address of the page itself."""
-        query = {"by": self.period.by.value}
         if self.period.hour is not None:
-            query["at"] = self.period.hour.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+            when = f"at={self.period.hour.astimezone(UTC):%Y-%m-%dT%H%%3A%MZ}"
         else:
-            query["date"] = self.period.first.isoformat()
-        if self.compare is not None:
-            query["compare"] = self.compare.value
-        if self.together:
-            query["meters"] = "all"
-        return f"{self.path}?{urlencode(query)}"
+            when = f"date={self.period.first.isoformat()}"
+        compare = "" if self.compare is None else f"&compare={self.compare.value}"
+        return f"{self.path}?by={self.period.by.value}&{when}{compare}{'&meters=all' if self.together else ''}"
 
     def to(self, period: Period) -> str:
         """Return the address of another period."""

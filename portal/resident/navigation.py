@@ -13,7 +13,7 @@ A page's template extends `base.html`, loads `resident` and fills the block `tab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
@@ -21,12 +21,14 @@ from django.utils.translation import gettext_lazy
 from portal.customers.permissions import Permission, Viewer, permissions_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django_stubs_ext import StrPromise
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tab."""
+    """One tab, or one section of a page of its own (`portal.resident.profile`)."""
 
     name: str
     text: StrPromise
@@ -39,6 +41,8 @@ class Entry:
         return reverse(self.view)
 
 
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("usage", gettext_lazy("Water use"), "resident:home"),
     Entry("bills", gettext_lazy("Bills"), "resident:bills", Permission.BILLS),
@@ -48,8 +52,13 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 
+def open_to(viewer: Viewer, entries: Iterable[AnyEntry]) -> list[AnyEntry]:
+    """Return the entries that lead somewhere for a person, in their order."""
+    may = permissions_of(viewer)
+    return [one for one in entries if one.needs is None or one.needs in may]
+
+
 def entries_for(viewer: Viewer) -> list[Entry]:
     """Return the tabs of a person, none when there is nothing to choose from."""
-    may = permissions_of(viewer)
-    entries = [one for one in ENTRIES if one.needs is None or one.needs in may]
+    entries = open_to(viewer, ENTRIES)
     return entries if len(entries) > 1 else []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from django.utils.formats import date_format
@@ -107,9 +108,7 @@ class Period:
     @property
     def edges(self) -> tuple[datetime, ...]:
         """The moments between which its bars lie."""
-        if self.hour is not None:
-            return tuple(self.hour + n * self.piece for n in range(_HOUR // self.piece + 1))
-        return tuple(boundaries(self.start, self.end, self.by.resolution, self.zone))
+        return _edges(self)
 
     @property
     def hours(self) -> int:
@@ -151,6 +150,11 @@ class Period:
         """Return the first day of the period before."""
         return self.previous().first
 
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """The label and the title of every bar in the page's language: most people look at the same periods."""
+        return _labels(self, get_language())
+
     def row_label(self, start: datetime) -> str:
         """Return the short label of a bar."""
         local = start.astimezone(self.zone)
@@ -184,6 +188,18 @@ class Period:
     def _hour_text(self, moment: datetime) -> str:
         """Return the name of an hour, which stands at its bar and on both sides of its row and the row before."""
         return _hour_words(moment, self.zone, get_language())
+
+
+@lru_cache(maxsize=1024)
+def _edges(period: Period) -> tuple[datetime, ...]:
+    if period.hour is not None:
+        return tuple(period.hour + n * period.piece for n in range(_HOUR // period.piece + 1))
+    return tuple(boundaries(period.start, period.end, period.by.resolution, period.zone))
+
+
+@lru_cache(maxsize=1024)
+def _labels(period: Period, language: str | None) -> tuple[tuple[str, str], ...]:
+    return tuple((period.row_label(start), period.row_title(start, end)) for start, end in pairwise(period.edges))
 
 
 @lru_cache(maxsize=4096)

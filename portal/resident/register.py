@@ -19,6 +19,7 @@ from portal.access.clients import address_of, home_of
 from portal.access.forms import NewSignInForm, ProofForm
 from portal.access.registration import claim, link_account, unlink
 from portal.access.viewing import person_of, viewer_of
+from portal.billing.preferences import emailed_to
 from portal.core.errors import Refused
 from portal.customers.models import Account, AccountAccess
 from portal.customers.permissions import Level, Permission, allowed_accounts
@@ -123,6 +124,7 @@ def unlink_account(request: HttpRequest, public_id: str) -> HttpResponse:
     context = {
         "account": account,
         "guests_lose": others.exists() and not others.filter(level=Level.HOLDER).exists(),
+        "bills_lose": emailed_to(person.email).filter(account=account, paper=False).exists(),
         "tab": "profile",
     }
     return render(request, "resident/account_unlink.html", context)

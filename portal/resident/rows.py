@@ -61,12 +61,12 @@ def finished_rows(
     places = needed_places((row.volume for row in series.rows if row.volume is not None), PLACES[series.unit])
     symbol = SYMBOLS[series.unit]
     rows = []
-    for row in series.rows:
+    for row, (label, title) in zip(series.rows, period.labels, strict=True):
         mark, note = _mark(row, series, moment=moment, known_from=known_from)
         rows.append(
             Row(
-                label=period.row_label(row.start),
-                title=period.row_title(row.start, row.end),
+                label=label,
+                title=title,
                 volume=None if row.volume is None else plain_decimal(row.volume),
                 text=note if row.volume is None else f"{number(row.volume, places)} {symbol}",
                 mark=mark,

@@ -16,11 +16,9 @@ from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.prepared import Prepared
 from portal.core.services import current_change, utility_zone
-from portal.customers.models import Occupancy
-from portal.customers.permissions import Permission, allowed, viewer
-from portal.customers.services import Span, points_seen_by, visible_places
-from portal.metering.reads import reads_of, to_us
-from portal.metering.spans import hung_at, will_look_at_all
+from portal.customers.permissions import viewer
+from portal.customers.services import Span, accounts_seen_at, points_seen_by, visible_places
+from portal.metering.spans import counters_of, hung_at, look_together, moments_read
 from portal.metering.usage import Cut, counters_at, usages
 from portal.resident.compare import Compare, Sides, counterpart, offered, other_period, with_period, with_similar
 from portal.resident.dial import Dial, dials
@@ -123,8 +121,6 @@ class _Sight:
 
 def _sight(points: Sequence[ServicePoint], spans: Mapping[int, Sequence[Span]], unit: Unit) -> _Sight:
     moment = now()
-    if len(points) > 1:
-        will_look_at_all([point.pk for point in points])
     installed = {p.pk: rows[0].start for p in points if (rows := hung_at(p.pk))}
     known_from = {p.pk: max(spans[p.pk][0].start, installed.get(p.pk) or spans[p.pk][0].start) for p in points}
     begun = {p.pk: span.start for p in points for span in spans[p.pk] if _holds(span, moment)}
@@ -143,11 +139,13 @@ def usage_page(
     at: datetime | None = None,
     compare: Compare | None = None,
     all_meters: bool = False,
+    looked_at: Mapping[int, Sequence[datetime]] | None = None,
 ) -> UsagePage:
     """Gather the page of one service point, or of all that its home has.
 
-    day, at  any day of the wanted period, or a moment of the wanted hour; None for the present one.
-    raises   Refused(`not-yours`) when the person never lived there.
+    day, at    any day of the wanted period, or a moment of the wanted hour; None for the present one.
+    looked_at  at which moments else the page looks at which service points, to be looked at with the chart's.
+    raises     Refused(`not-yours`) when the person never lived there.
     """
     change = current_change()  # read first: what is committed later is announced by the stream
     spans = visible_places(user)
@@ -158,7 +156,9 @@ def usage_page(
     unit = preferred_unit(viewer(user).user)
     sight = _sight(home if all_meters else [service_point], spans, unit)
     period = _period(sight, by, day, at)
-    series, headline = _series(sight, period)
+    cuts = _cuts(sight, period)
+    _look(sight, cuts, period, compare, looked_at or {})
+    series, headline = _series(sight, period, cuts)
     current = dials(sight.begun, zone=sight.zone) if sight.begun else ()
     links = Links(reverse("resident:usage", args=[service_point.public_id]), period, compare, all_meters)
     last_day = sight.last.astimezone(sight.zone).date()
@@ -209,28 +209,63 @@ def _piece(sight: _Sight, hour: Period) -> timedelta:
     gaps: list[int] = []
     for point in sight.points:
         for counter in counters_at(point, Span(start, hour.end)):
-            moments = [
-                read.read_us for r in counter.registers for read in reads_of(r.pk, to_us(start), to_us(hour.end))
-            ]
+            moments = moments_read([register.pk for register in counter.registers], start, hour.end)
             gaps += [b - a for a, b in zip(moments, moments[1:], strict=False)]
     usual = timedelta(microseconds=median(gaps)) if gaps else _PIECES[1]
     return next((piece for piece in _PIECES if usual <= piece * 1.5), timedelta(hours=1))
 
 
-def _series(sight: _Sight, period: Period) -> tuple[UsageSeries, Headline | None]:
-    """Return the chart's series and the headline: cut from one look, so that they agree."""
-    cuts = [Cut(period.edges, period.by.resolution)]
+def _cuts(sight: _Sight, period: Period) -> list[Cut]:
+    """Return the cuts of the chart and, where the viewer lives now, of the headline: days, month, hour."""
+    chart = Cut(period.edges, period.by.resolution)
     if not sight.begun:
-        return sight.series(cuts)[0], None
+        return [chart]
     day = sight.moment.astimezone(sight.zone).date()
     today, month = period_of(By.HOUR, day, sight.zone), period_of(By.DAY, day, sight.zone)
     hour = period_of(By.MINUTE, day, sight.zone, at=sight.moment)
-    cuts += [
+    return [
+        chart,
         Cut((today.previous().start, today.start, today.end), "day"),
         Cut((month.start, today.end), "month"),
         Cut((hour.start, hour.end), "hour"),
     ]
+
+
+def _look(
+    sight: _Sight,
+    cuts: Sequence[Cut],
+    period: Period,
+    compare: Compare | None,
+    looked_at: Mapping[int, Sequence[datetime]],
+) -> None:
+    """Look once at all that the page will ask of its meters."""
+    moments = {edge for cut in cuts for edge in cut.edges}
+    if compare in (Compare.PREVIOUS, Compare.YEAR):
+        other = other_period(period, compare)
+        moments.update(other.edges)
+        for newest in _newest_reads(sight):  # up to there a running period is compared
+            if period.start < newest < period.end:
+                moments.update((newest, counterpart(newest, period, other)))
+    wanted = {point: set(also) for point, also in looked_at.items()}
+    for point in sight.points:
+        bounds = {bound for span in sight.spans[point.pk] for bound in (span.start, span.end)}
+        inside = (bound for bound in bounds if min(moments) < bound < max(moments))
+        wanted.setdefault(point.pk, set()).update(moments, inside)
+    look_together(wanted, sight.zone)
+
+
+def _newest_reads(sight: _Sight) -> list[datetime]:
+    meters = {row.meter_id for point in sight.points for row in hung_at(point.pk)}
+    registers = [register for of_meter in counters_of(meters).values() for counter in of_meter for register in counter]
+    return [register.state.last_read_at for register in registers if hasattr(register, "state")]
+
+
+def _series(sight: _Sight, period: Period, cuts: Sequence[Cut]) -> tuple[UsageSeries, Headline | None]:
+    """Return the chart's series and the headline: cut from one look, so that they agree."""
+    if not sight.begun:
+        return sight.series(cuts)[0], None
     series, days, of_month, of_hour = sight.series(cuts)
+    today = period_of(By.HOUR, sight.moment.astimezone(sight.zone).date(), sight.zone)
     yesterday_row, today_row = days.rows
     headline = Headline(
         hour=Figure.of(of_hour.total, sight.unit),
@@ -297,9 +332,7 @@ def _comparison(user: User | Viewer, sight: _Sight, links: Links, series: UsageS
         return None
     if compare is Compare.SIMILAR:
         (point,) = sight.points
-        lived = Occupancy.objects.filter(allowed(user, Permission.USAGE, to="account__"), service_point=point)
-        accounts = set(lived.values_list("account_id", flat=True))
-        peers = similar_use(point, accounts, period.first, period.last_excluded)
+        peers = similar_use(point, accounts_seen_at(user, point), period.first, period.last_excluded)
         return with_similar(period, series, peers, sight.unit)
     other = other_period(period, compare)
     running = period.start <= sight.moment < period.end

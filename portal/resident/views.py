@@ -14,16 +14,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.access.viewing import person_of, viewer_of
+from portal.billing.projection import looked_at
 from portal.core.clock import now
 from portal.core.errors import Refused
 from portal.core.remembering import remembers
 from portal.customers.services import points_seen_by
 from portal.resident.ahead import ask_of_meters, ask_of_person, ask_of_place
 from portal.resident.compare import Compare
-from portal.resident.costs import account_living_at, cost_card, look_ahead
+from portal.resident.costs import account_living_at, cost_card
 from portal.resident.periods import By
 from portal.resident.services import places_of, prefer_unit, usage_page
-from portal.resident.wording import UNITS
 
 if TYPE_CHECKING:
     from portal.core.models import User
@@ -61,11 +61,11 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
     user, moment = viewer_of(request), now()
     ask_of_person(user, moment)
     service_point = service_point_of(user, public_id)
-    ask_of_place(user, service_point, moment)
+    home = [point for point in points_seen_by(user) if point.premise_id == service_point.premise_id]
+    all_meters = request.GET.get("meters") == "all"
+    ask_of_place(user, [service_point, *(one for one in home if all_meters and one != service_point)], home, moment)
     account = _billed(request, user, service_point, moment)
-    ask_of_meters(service_point, account)
-    if account is not None:
-        look_ahead(account, moment)
+    ask_of_meters(home, account, moment)
     try:
         page = usage_page(
             user,
@@ -74,13 +74,13 @@ def usage(request: HttpRequest, public_id: str) -> HttpResponse:
             day=date.fromisoformat(text) if (text := request.GET.get("date", "")) else None,
             at=_moment(request.GET.get("at", "")),
             compare=Compare(text) if (text := request.GET.get("compare", "")) else None,
-            all_meters=request.GET.get("meters") == "all",
+            all_meters=all_meters,
+            looked_at=None if account is None else looked_at(account, moment),
         )
     except (ValueError, OverflowError, Refused) as error:
         raise BadRequest(str(error)) from error
     context = {
         "page": page,
-        "units": UNITS.values(),
         "tab": "usage",
         "cost": None if account is None else cost_card(account, moment),
         "series": page.chart(),

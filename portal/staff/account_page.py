@@ -12,6 +12,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from domain.reading import ReadQuality
+from portal.billing.documents.letter import LetterFacts
 from portal.billing.models import (
     Adjustment,
     Bill,
@@ -20,6 +21,7 @@ from portal.billing.models import (
     BudgetPlan,
     Charge,
     Deposit,
+    Letter,
     ServiceAgreement,
 )
 from portal.core.models import AuditEntry
@@ -27,7 +29,7 @@ from portal.core.services import utility_zone
 from portal.customers.models import AccountAccess, Occupancy
 from portal.ledger.services import balance_cents
 from portal.metering.models import Installation, MeterRegister, RegisterState
-from portal.staff.listing import Cell, Listing, day, days, dial_text, dollars, money, when
+from portal.staff.listing import Cell, Listing, day, days, dial_text, dollars, money, through, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def account_page(account: Account) -> AccountPage:
             Part("deposits", _deposits(account)),
             Part("plans", _plans(account)),
             Part("occupancies", _occupancies(lived)),
-            Part("deliveries", _deliveries(bills)),
+            Part("deliveries", _deliveries(account, bills)),
             Part("trail", _trail(account, bills, agreements)),
         )
     )
@@ -173,7 +175,7 @@ def _agreements(rows: list[ServiceAgreement]) -> Listing:
                 Cell(terms(row.inputs, row.services)),
                 Cell(str(row.service_point)),
                 day(row.start),
-                day(row.end, _("goes on")),
+                through(row.end, _("goes on")),
                 Cell(_("Change the terms"), href=reverse("staff:agreement", args=[row.public_id])),
             )
             for row in rows
@@ -301,7 +303,7 @@ def _occupancies(lived: list[Occupancy]) -> Listing:
             (
                 Cell(str(row.service_point)),
                 day(row.start.astimezone(zone).date()),
-                day(row.end.astimezone(zone).date() if row.end else None, _("lives there")),
+                through(row.end, _("lives there")),
             )
             for row in lived
         ),
@@ -309,20 +311,25 @@ def _occupancies(lived: list[Occupancy]) -> Listing:
     )
 
 
-def _deliveries(bills: list[Bill]) -> Listing:
+def _deliveries(account: Account, bills: list[Bill]) -> Listing:
+    """List how bills went out, and the letters that told the home of new sign-ins."""
+    letters = Letter.objects.filter(access__account=account).order_by("-queued_at")
+    name, way = _("letter about a new sign-in"), _("paper")
+    posted = [
+        (name, way, " / ".join(LetterFacts.from_json(row.facts).mail_to), row.queued_at, row.done_at)
+        for row in letters[:OTHERS_SHOWN]
+    ]
     rows = BillDelivery.objects.filter(bill__in=bills).select_related("bill").order_by("-queued_at")
+    sent = [
+        (bill_name(row.bill), str(row.get_channel_display()), " ".join(row.to.split()), row.queued_at, row.done_at)
+        for row in rows[:OTHERS_SHOWN]
+    ]
     return Listing(
-        _("Bills sent"),
-        (_("Bill"), _("Way"), _("To"), _("Queued"), _("Sent")),
+        _("Bills and letters sent"),
+        (_("What"), _("Way"), _("To"), _("Queued"), _("Sent")),
         tuple(
-            (
-                Cell(bill_name(row.bill)),
-                Cell(str(row.get_channel_display())),
-                Cell(" ".join(row.to.split())),
-                when(row.queued_at),
-                when(row.done_at) if row.done_at else Cell(_("waits"), "warn"),
-            )
-            for row in rows[:OTHERS_SHOWN]
+            (Cell(what), Cell(way), Cell(to), when(at), when(done) if done else Cell(_("waits"), "warn"))
+            for what, way, to, at, done in [*posted, *sent]
         ),
         _("No bill was sent yet."),
     )

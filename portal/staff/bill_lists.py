@@ -31,7 +31,7 @@ _REASONS_LOOKED_AT = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What of the bills is asked for; empty: all. month: in which the period ends, as 2026-06; reason: of a hold."""
+    """What of the bills is asked for; empty: all. month: of the period's last day, as 2026-06; reason: of a hold."""
 
     state: str = ""
     cycle: str = ""
@@ -66,7 +66,7 @@ class Filter:
         if self.month:
             year, month = map(int, self.month.split("-"))
             following = date(year + month // 12, month % 12 + 1, 1)
-            found = found.filter(period_end__gte=date(year, month, 1), period_end__lt=following)
+            found = found.filter(period_end__gt=date(year, month, 1), period_end__lte=following)
         if self.reason:
             found = found.alias(seen=Cast("findings", TextField())).filter(seen__contains=f'"{self.reason}"')
         return found

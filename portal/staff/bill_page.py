@@ -16,7 +16,7 @@ from portal.billing.documents.lines import service_name
 from portal.billing.models import BillDelivery, BillLine, BillSegment
 from portal.staff.account_page import NONE, bill_name, bill_state, label_of, period, terms
 from portal.staff.findings import told
-from portal.staff.listing import Cell, Listing, day, dollars, money, when
+from portal.staff.listing import Cell, Listing, day, dollars, last_day, money, when
 from portal.staff.lists import QUALITY
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _segments(rows: list[BillSegment]) -> Listing:
         tuple(
             (
                 day(row.start),
-                day(row.end),
+                day(last_day(row.end)),
                 Cell(row.agreement.rate_class.replace("_", " ")),
                 Cell(terms(row.inputs, [])),
                 Cell(used(row), "number"),

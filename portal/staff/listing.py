@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from portal.billing.documents import figures
+from portal.core import services
 from portal.core.services import utility_zone
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date
 
     from django.db.models import Model, QuerySet
 
@@ -101,9 +102,21 @@ def day(on: date | None, otherwise: str = "") -> Cell:
     return Cell(otherwise if on is None else on.isoformat(), "day")
 
 
+def last_day(end: date) -> date:
+    """Return the last day of a time of whole days, whose `end` is the day after it, or of one up to a moment."""
+    if isinstance(end, datetime):
+        return services.last_day(end)
+    return end - timedelta(days=1)
+
+
+def through(end: date | None, otherwise: str) -> Cell:
+    """Return until when something goes on, its last day included as people say it."""
+    return day(None if end is None else last_day(end), otherwise)
+
+
 def days(start: date, end: date) -> str:
     """Return the days of a period, the last one included as people say it; `end` is the day after it."""
-    return f"{start.isoformat()} \N{EN DASH} {(end - timedelta(days=1)).isoformat()}"
+    return f"{start.isoformat()} \N{EN DASH} {last_day(end).isoformat()}"
 
 
 def dial_text(raw_count: int, register: MeterRegister) -> str:

@@ -23,10 +23,11 @@ from portal.core.errors import Refused
 from portal.customers.models import Account
 from portal.ledger.services import METHODS, balance_cents, record_payment, today
 from portal.staff.account_page import period
-from portal.staff.listing import Cell, Listing, dollars, money, page_of, when
+from portal.staff.listing import Cell, Listing, dollars, last_day, money, page_of, when
 from portal.staff.views import actor_of, day_of, page, page_number, staff_only
 
 if TYPE_CHECKING:
+    from datetime import date
     from fractions import Fraction
 
     from rates.policies import Policies
@@ -235,14 +236,20 @@ def payment(request: HttpRequest) -> HttpResponse:
             messages.success(request, _("%(amount)s is posted; the account now owes %(balance)s.") % shown)
             return HttpResponseRedirect(f"{reverse('staff:payment')}", status=303)
     if account is not None:
-        policies = policies_on(today())
         context |= {
             "account": account,
             "owes": dollars(balance_cents(account)),
-            "cash_only": cash_only_until(account, policies.returned_payment if policies else None, on=today()),
+            "cash_only": _cash_only_through(account),
         }
     context["methods"] = [(code, str(METHOD_TEXTS[code])) for code in METHODS]
     return page(request, "staff/money_payment.html", "payment", context, status=422 if "error" in context else 200)
+
+
+def _cash_only_through(account: Account) -> date | None:
+    """Return the last day on which the account pays by cash or card only; None when it pays as it likes."""
+    policies = policies_on(today())
+    until = cash_only_until(account, policies.returned_payment if policies else None, on=today())
+    return None if until is None else last_day(until)
 
 
 def _record(request: HttpRequest, account: Account | None) -> int:
@@ -250,10 +257,9 @@ def _record(request: HttpRequest, account: Account | None) -> int:
         raise Refused("account", _("No account has this number."))
     cents = cents_of_text(request.POST.get("amount", ""))
     method = request.POST.get("method", "")
-    policies = policies_on(today())
-    until = cash_only_until(account, policies.returned_payment if policies else None, on=today())
-    if until is not None and method not in ("cash", "card"):
-        raise Refused("method", _("After returned payments this account pays by cash or card until %s.") % until)
+    last = _cash_only_through(account)
+    if last is not None and method not in ("cash", "card"):
+        raise Refused("method", _("After returned payments this account pays by cash or card until %s.") % last)
     record_payment(
         account,
         cents,

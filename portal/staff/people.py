@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_http_methods
 
 from portal.access.locking import CHANGE_USERS, lock, note_reset, remove_second_factor, take_account, unlock
@@ -84,7 +84,7 @@ def _accounts(person: User) -> Listing:
     rows = person.account_access.select_related("account").order_by("ended_at", "account__number")[:SHOWN]
     return Listing(
         _("Accounts"),
-        (_("Account"), _("Name"), _("May"), _("Since"), _("Until")),
+        (_("Account"), _("Name"), pgettext("what somebody is allowed", "May"), _("Since"), _("Until")),
         tuple(
             (
                 Cell(row.account.number, href=reverse("staff:account", args=[row.account.public_id])),

@@ -15,7 +15,7 @@ from portal.billing.reports import report
 from portal.billing.runs import counts
 from portal.staff.account_page import NONE, Part, label_of
 from portal.staff.findings import words
-from portal.staff.listing import Cell, Listing, days, dollars, money, when
+from portal.staff.listing import Cell, Listing, days, dollars, last_day, money, when
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,8 +30,8 @@ def run_state(run: BillRun) -> Cell:
 
 
 def run_name(run: BillRun) -> str:
-    """Return what a run is called: its cycle and the day with which its period ends."""
-    return f"{run.cycle.code}, {run.period_end.isoformat()}"
+    """Return what a run is called: its cycle and the last day of its period."""
+    return f"{run.cycle.code}, {last_day(run.period_end).isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)

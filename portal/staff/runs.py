@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from portal.billing.letters import waiting_letters
 from portal.billing.models import BillingAccount, BillRun, Cycle
 from portal.billing.periods import last_ended, period_with
 from portal.billing.runs import cancel_run
@@ -49,8 +50,9 @@ def runs(request: HttpRequest) -> HttpResponse:
     rows, more = page_of(BillRun.objects.select_related("cycle", "started_by").order_by("-pk"), number)
     context |= {
         "cycles": cycles,
-        "ends": [(row.code, last_ended(row, _today()).end) for row in cycles],
+        "ends": [(row.code, last_ended(row, _today()).last_day) for row in cycles],
         "listing": _listing(rows, number, more=more),
+        "letters": waiting_letters(),
     }
     return page(request, "staff/runs.html", "runs", context, status=422 if "error" in context else 200)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from portal.metering.models import MeterRegister
     from portal.metering.packed import KeptRead
 
+_MICROSECOND = timedelta(microseconds=1)
 _AROUND = 6
 _DAYS_SHOWN = 62
 
@@ -53,7 +54,7 @@ def work_list(asked: Mapping[str, str], page: int) -> Listing:
                 Cell(words(row.rule)),
                 Cell(_("holds the bill"), "bad") if row.severity == "hold" else Cell(_("note"), "warn"),
                 _day(row.start),
-                _day(row.end),
+                _day(max(row.start, row.end - _MICROSECOND)),
                 when(row.opened_at),
                 state_of(row),
             )

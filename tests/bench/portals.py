@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tests.bench.measure import say
+from tests.migrated import copy_tables
 from tests.postgres import PostgresMissing, throwaway_postgres
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def on_both_databases(module: str, folder: Path, *, quick: bool) -> dict[str, Any]:
@@ -35,6 +34,8 @@ def run_program(module: str, folder: Path, url: str, *, quick: bool) -> dict[str
     say(f"{module.rpartition('.')[2]} on {kind}")
     home = folder / kind
     home.mkdir()
+    if kind == "sqlite":
+        copy_tables(Path(url.removeprefix("sqlite:///")))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "DJANGO_"))}
     environment |= {
         "DJANGO_SETTINGS_MODULE": "portal.config.settings",

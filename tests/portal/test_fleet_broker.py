@@ -19,7 +19,7 @@ from domain.errors import ConfigError
 from portal.fleet import broker
 from portal.fleet import services as fleet
 from sync import topics
-from tests.broker import free_port, mosquitto, nats_server
+from tests.broker import free_port, leave, mosquitto, nats_server
 from tests.portal.building import Box, collector_row, enrolled
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Client:
         self.client.publish(topic, payload, qos=1).wait_for_publish(DEADLINE_S)
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        leave(self.client)
 
 
 class Street:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
-from portal.billing.models import ServiceAgreement
+from portal.billing.models import RateBook, ServiceAgreement
+from portal.billing.rate_books import digest_of
 from portal.customers import services as customers
 from portal.customers.models import AccountAccess
 from portal.metering.calendar import midnight
@@ -85,3 +86,11 @@ def test_terms_that_no_rate_fits_leave_the_page_as_it_is(place: billed.Home) -> 
         answer = client.get(address)
         assert answer.status_code == 200
         assert 'id="cost"' not in answer.content.decode()
+
+
+def test_a_rate_book_that_cannot_be_read_costs_the_page_its_cost_alone(place: billed.Home) -> None:
+    unread = "name: neither of our formats\n"
+    RateBook.objects.update(text=unread, digest=digest_of(unread))  # a process keeps books by their digest
+    text = looking(place, "ana@example.org").get(f"/usage/{place.service_point.public_id}/").content.decode()
+    assert 'id="period-title"' in text
+    assert 'id="cost"' not in text

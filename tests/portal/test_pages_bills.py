@@ -243,6 +243,7 @@ def test_ways_to_pay_are_those_of_the_settings_in_the_pages_language() -> None:
     text = text_of(client.get(f"/bills/{account.public_id}/"))
     assert "At the counter" in text
     assert "Mon-Fri &lt;9-5&gt;" in text
+    assert 'id="pay-help" href="/help/#troubleshooting"' in text
     client.cookies["django_language"] = "es"
     assert "En ventanilla" in text_of(client.get(f"/bills/{account.public_id}/"))
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import translation
+from django.utils.formats import date_format
 
 from domain.errors import ConfigError
 from portal.core.models import AuditEntry, User, UtilitySettings
@@ -70,12 +72,23 @@ def test_everybody_reads_help_and_who_to_call(office: None, path: str) -> None:
 
 def test_help_says_what_to_try_and_how_to_pay_without_an_account(office: None) -> None:
     page = text_of(Client().get("/help/"))
-    for said in ("connection", "cache", "another browser", "cannot sign in", "did not get the email", "readings look"):
-        assert said in page
-    for way in ("In person", "225 Main Street", "By mail", "By telephone", "405-555-0188", "Development Center"):
-        assert way in page
-    assert "You need no account here to be a customer or to pay a bill, and an account costs nothing." in page
-    assert "Meter programme" in page
+    trouble = part_of(page, "troubleshooting")
+    for said in ("Check your connection", "Clear the browser's cache", "Try another browser", "I cannot sign in",
+                 "I did not get the email", "The readings look wrong"):  # fmt: skip
+        assert said in trouble
+    assert 'Call customer service: <a href="tel:405-555-0139">' in trouble
+    assert "8 to 5, Monday to Friday" in trouble
+    ways = part_of(page, "ways")
+    for way in ("In person", "225 Main Street", "By mail", "By telephone", "405-555-0188"):
+        assert way in ways
+    assert "You need no account here to be a customer or to pay a bill, and an account costs nothing." in ways
+    assert "Development Center" in page
+    assert '<a id="programme" href="https://cedar.example/meters">Meter programme</a>' in page
+
+
+def part_of(page: str, section: str) -> str:
+    """Return the section of a page that has an id."""
+    return page.partition(f'id="{section}"')[2].partition("</section>")[0]
 
 
 def test_no_telephone_number_or_address_is_in_the_code() -> None:
@@ -95,6 +108,15 @@ def test_spanish_says_that_nobody_has_read_it_yet(office: None) -> None:
     assert "Traducción" not in text_of(Client().get("/help/"))
 
 
+def test_no_word_of_ours_takes_the_place_of_a_month_or_a_weekday() -> None:
+    """They are Django's own, found by the English word alone: ours for `May` once made `24 de Puede de 2026`."""
+    with translation.override("es"):
+        months = " ".join(date_format(date(2026, month, 1), "F") for month in range(1, 13))
+        days = " ".join(date_format(date(2026, 6, day), "l") for day in range(1, 8))
+    assert months == "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
+    assert days == "lunes martes miércoles jueves viernes sábado domingo"
+
+
 def test_security_claims_encryption_only_where_there_is_some(settings: SettingsWrapper) -> None:
     settings.SESSION_COOKIE_SECURE = False
     assert "not-encrypted" in text_of(Client().get("/help/security/"))
@@ -110,9 +132,15 @@ def test_the_new_portals_address_appears_only_once_it_is_live(office: None, sett
     change_utility({**days, "old_portal_url": "https://old.example/"}, label="test")
     at(settings, datetime(2026, 6, 20, 17, tzinfo=UTC))
     before = text_of(Client().get("/help/"))
-    assert "June 24, 2026" in before
-    assert 'href="https://new.example/"' not in before
-    assert "pay in the ways that are listed below" in before
+    transition = part_of(before, "transition")
+    assert "The new portal opens on June 24, 2026" in transition
+    assert "can be used until June 30, 2026 and may be unavailable after that" in transition
+    assert "https://new.example/" not in before
+    assert "pay in the ways that are listed below" in transition
+    assert "225 Main Street" in part_of(before, "ways")
+    change_utility({"goes_live_on": "2026-06-25"}, label="test")  # a change is posted in the same place
+    assert "The new portal opens on June 25, 2026" in part_of(text_of(Client().get("/help/")), "transition")
+    change_utility({"goes_live_on": "2026-06-24"}, label="test")
     at(settings, datetime(2026, 6, 24, 17, tzinfo=UTC))
     assert 'href="https://new.example/"' in text_of(Client().get("/help/"))
     at(settings, datetime(2026, 7, 1, 17, tzinfo=UTC))

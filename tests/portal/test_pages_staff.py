@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,6 +19,9 @@ from portal.fleet.models import Meter
 from portal.ingest.apply import apply_batch
 from portal.metering.reconcile import held_reads
 from tests.portal.building import NOON, enrolled, event, home, person, read, total
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
 LISTS = ("collectors", "meters", "places", "batches", "refused", "foreign", "commands", "leaks", "events", "audit")
@@ -116,6 +121,15 @@ def test_a_meter_of_which_two_collectors_speak_is_moved_by_staff(staff: Client) 
     entry = AuditEntry.objects.get(action="meter.move")
     assert entry.actor is not None
     assert (entry.actor.email, entry.reason) == ("sam@example.org", "new box")
+
+
+def test_a_collector_that_is_not_heard_is_called_quiet(staff: Client, settings: SettingsWrapper) -> None:
+    box = enrolled()
+    assert apply_batch(box.sign(box.batch([read(total(), 1, NOON)])), box.name, NOON)
+    for minutes, state in ((59, "sending"), (61, "quiet")):
+        moment = NOON + timedelta(minutes=minutes)
+        settings.HEADWATER_CLOCK = f"scaled:1.0:{time.time()!r}:{moment.timestamp()!r}"
+        assert f">{state}</span>" in staff.get("/staff/collectors/").content.decode()
 
 
 def test_the_list_of_collectors_counts_what_is_missing_and_what_is_gone(staff: Client) -> None:

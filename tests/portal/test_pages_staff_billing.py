@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+import re
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,12 +13,14 @@ from portal.billing import rate_books, tasks
 from portal.billing.models import Bill, BillingAccount, BillRun, Cycle, RateBook, ServiceAgreement
 from portal.core.clock import now
 from portal.core.models import AuditEntry
+from portal.core.services import utility_zone
 from portal.customers.models import Account
 from portal.customers.numbers import change_number
 from portal.fleet.models import CollectorKey
 from portal.ingest.apply import apply_batch
 from portal.metering.models import OfficeRead, StoredBatch
 from portal.notifications.models import Phone
+from portal.staff.listing import last_day
 from portal.staff.navigation import GROUPS
 from portal.staff.search import find
 from portal.worker import run_queued_tasks
@@ -340,7 +343,9 @@ def test_the_list_of_bills_is_filtered(staff: Client) -> None:
     assert names(state="issued") == {"Ana"}
     assert names(state="held", reason="high") == {"Bob"}
     assert names(reason="gap") == set()
-    assert names(month=f"{first.period_end:%Y-%m}") == {"Ana"}
+    assert first.period_end == date(2026, 5, 1)
+    assert names(month="2026-04") == {"Ana"}  # the month of its last day
+    assert names(month="2026-05") == names() - {"Ana"}
     assert names(month="2026-13", state="nonsense", reason="'; --", page="x") == {"Ana", "Bob"}
     assert names(cycle="M1") == {"Ana", "Bob"}
     assert names(cycle="X") == set()
@@ -441,6 +446,33 @@ def test_an_office_read_is_shown_with_who_entered_it_and_why(staff: Client, sam:
     for text in ("Sam Staff", "photo shows another digit", "IMG_7.jpg"):
         assert text in page
     assert staff.get(f"/staff/bills/{bill.public_id}/lines/99/").status_code == 404
+
+
+@pytest.mark.parametrize(("language", "until"), [("en", "Until"), ("es", "Hasta")])
+def test_what_has_ended_says_its_last_day(staff: Client, sam: User, language: str, until: str) -> None:
+    """Periods, terms and stays are kept with the day after them; people are told the last day, everywhere the same."""
+    account = make_account()
+    run = _run(Cycle.objects.get())
+    bill = make_bill(account, period_start=date(2026, 5, 1), run=run)
+    terms = account.agreements.get()
+    ServiceAgreement.objects.filter(pk=terms.pk).update(end=date(2026, 6, 1))
+    account.occupancies.update(end=datetime(2026, 6, 1, tzinfo=utility_zone()))
+    rate_books.load(RATES, name="Town", actor=sam)
+    addresses = [f"bills/{bill.public_id}/", f"bills/{bill.public_id}/lines/1/", f"accounts/{account.public_id}/"]
+    addresses += [f"agreements/{terms.public_id}/", f"runs/{run.public_id}/", "runs/"]
+    for address in addresses:
+        page = _text(staff.get(f"/staff/{address}", headers={"accept-language": language}))
+        assert f'lang="{language}"' in page
+        assert "2026-05-31" in page, address
+        assert not re.search(r"2026-06-01(?! \d)", page), address  # as a moment, with its time, it is one
+        assert address.startswith("runs/") or until.lower() in page.lower(), address
+    assert "2020-01-01 – 2022-12-31" in _text(staff.get("/staff/rates/"))
+
+
+def test_the_last_day_of_a_time_up_to_a_moment_is_the_day_it_was_still_going_on() -> None:
+    zone = utility_zone()
+    ends = [datetime(2026, 6, 1, tzinfo=zone), datetime(2026, 6, 1, 0, 0, 1, tzinfo=zone), date(2026, 6, 1)]
+    assert [last_day(end).isoformat() for end in ends] == ["2026-05-31", "2026-06-01", "2026-05-31"]
 
 
 # runs
