@@ -31,7 +31,16 @@ from headwater.demo.processes import free_port as free_port
 if TYPE_CHECKING:
     from typing import Self
 
+    from paho.mqtt.client import Client
+
 START_S = 60.0
+
+
+def leave(client: Client) -> None:
+    """Disconnect and wait for the client's thread; paho's own wait fails when that ends between two of its lines."""
+    client.disconnect()
+    with contextlib.suppress(AttributeError):
+        client.loop_stop()
 
 
 def nats_server() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from _pytest.nodeid import coerce_node_id
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import sync_playwright
 
+from tests import migrated
 from tests.browser import pages
 
 if TYPE_CHECKING:
@@ -33,6 +35,28 @@ def data_dir() -> Path:
     if not (folder / "meters").is_dir():
         pytest.skip(f"required-data: real meter data not found at {folder}; set HEADWATER_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_modify_db_settings_parallel_suffix: None,
+) -> Iterator[None]:
+    """Let the workers' databases have the tables of one, in place of migrating each: `migrate` finds all done."""
+    folder = tmp_path_factory.getbasetemp()
+    if not hasattr(request.config, "workerinput") or not migrated.in_a_session(folder):
+        yield
+        return
+    from django.db import connection
+
+    tables = migrated.tables_for_tests(folder, os.environ.get("DATABASE_URL", ""))
+    if isinstance(tables, str):
+        connection.settings_dict["TEST"]["TEMPLATE"] = tables
+        yield
+        return
+    with closing(tables):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,8 @@ class Visit:
 
         fresh  sign in through the form; else the session of an earlier sign-in serves again (hashing is slow).
         """
-        context = self.browser.new_context(viewport={"width": size[0], "height": size[1]}, locale="en-US")
+        width, height = pages.WALKED or size
+        context = self.browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
         self.contexts.append(context)
         context.set_default_timeout(90_000)
         page = context.new_page()

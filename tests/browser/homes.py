@@ -47,6 +47,8 @@ def main(arguments: list[str]) -> None:
         look_again()
     elif arguments[0] == "send":
         send()
+    elif arguments[0] == "hold":
+        hold()
     elif arguments[0] == "similar":
         similar()
     else:
@@ -145,6 +147,19 @@ def send() -> None:
     from portal.notifications.sending import send_due
 
     print(send_due().sent)
+
+
+def hold() -> None:
+    """Let a message wait as long as it does without a worker."""
+    from portal.core.clock import now
+    from portal.core.models import DueJob
+    from portal.notifications.models import Message
+    from portal.notifications.services import NewEmail, queue_email
+
+    since = now() - timedelta(minutes=17)
+    held = queue_email(NewEmail("held", "ana@example.org", "Your bill is ready", "It waits."))
+    Message.objects.filter(pk=held.pk).update(queued_at=since, next_try_at=since)
+    DueJob.objects.update(last_finished_at=since)
 
 
 def _reads(

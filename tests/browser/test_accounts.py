@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import pages
 from tests.browser.homes import PASSWORD
-from tests.browser.newcomers import AMOUNT, APP, NUMBER, PASSKEY, SECRET
+from tests.browser.newcomers import AMOUNT, APP, MOVED, MOVED_NUMBER, NUMBER, PASSKEY, SECRET
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,8 +54,11 @@ def link_sent_to(portal: ServedPortal, address: str) -> str:
     return str(found[-1])
 
 
+@pytest.mark.journey
 def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     page = visit.open("/accounts/login/", size=pages.PHONE)
+    said = page.inner_text("#no-need")
+    assert "You do not need an account here to be our customer or to pay. An account is free." in said
     tab_to(page, "#register-link")
     pages.enter(page)
     page.wait_for_url("**/register/")
@@ -76,6 +79,7 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     type_into(page, "#id_email", NEW)
     type_into(page, "#id_name", "Nora Quinn")
     type_into(page, "#id_username", "Nora.Q")
+    type_into(page, "#id_phone", "405 555 0123")
     type_into(page, "#id_password1", "short")
     type_into(page, "#id_password2", "shorter")
     pages.enter(page)
@@ -90,7 +94,12 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     assert pages.faults(page) == []
     tab_to(page, "#confirm-email")
     pages.enter(page)
-    page.wait_for_selector("#tab-bills")
+    pages.follow(page, "#tab-bills")
+    assert page.is_checked(f"#delivery [value='{NEW}']")  # bills came on paper: by email from now on
+    page.goto(f"{visit.portal.url}/profile/")
+    assert page.inner_text("#who") == f"Nora Quinn · {NEW}"
+    pages.follow(page, "#section-phone")
+    assert page.input_value("#phone-number") == "(405) 555-0123"  # it waits to be confirmed
     page.goto(f"{visit.portal.url}/profile/accounts/")
     assert NUMBER in page.inner_text("#linked")
     assert pages.faults(page) == []
@@ -109,12 +118,32 @@ def test_a_newcomer_registers_with_the_keyboard_alone(visit: Visit) -> None:
     assert "/accounts/login/" in page.url
 
 
+def test_who_comes_from_the_former_portal_only_sets_a_new_password(visit: Visit) -> None:
+    page = visit.open("/accounts/login/", size=pages.PHONE)
+    page.fill("#id_login", "mo.rivera")
+    page.fill("#id_password", "the-former-one-1")
+    pages.follow(page, "#sign-in")
+    assert "set a new password first" in page.inner_text("#error-summary")
+    pages.follow(page, "main a[href='/accounts/password/reset/'] >> nth=0")
+    page.fill("#id_email", MOVED)
+    pages.follow(page, "#send-link")
+    page.goto(visit.portal.url + link_sent_to(visit.portal, MOVED))
+    assert pages.faults(page) == []
+    page.fill("#id_password1", NEW_PASSWORD)
+    page.fill("#id_password2", NEW_PASSWORD)
+    pages.follow(page, "#set-password")
+    pages.sign_in(page, visit.portal.url, "Mo.Rivera", NEW_PASSWORD)
+    page.goto(f"{visit.portal.url}/profile/accounts/")
+    assert MOVED_NUMBER in page.inner_text("#linked")
+
+
 def code_now() -> str:
     from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 
     return str(format_hotp_value(hotp_value(SECRET, int(time.time()) // 30)))
 
 
+@pytest.mark.journey
 def test_signing_in_with_an_authenticator_app(visit: Visit) -> None:
     page = visit.open("/accounts/login/", size=pages.PHONE)
     type_into(page, "#id_login", APP)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.browser import pages
 
 if TYPE_CHECKING:
@@ -24,8 +26,13 @@ def switch_language(page: Page, to: str) -> None:
     page.wait_for_selector(f"html[lang={to}]")
 
 
+@pytest.mark.journey
 def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPortal) -> None:
-    page = visit.open("/profile/notifications/", as_=GIL, size=pages.PHONE)
+    page = visit.open("/profile/", as_=GIL, size=pages.PHONE)
+    pages.follow(page, "#sections >> text=My Notifications")
+    assert page.get_attribute("#tab-profile", "aria-current") == "page"
+    assert page.is_checked("#a1m1-leak-on")  # by itself, and so is the other way in which a leak is found
+    assert page.is_checked("#a1m1-unusual-on")
     page.fill("#a1m1-limit-amount", "plenty")
     pages.follow(page, "#a1m1-add")
     page.wait_for_selector("#error-summary")
@@ -38,7 +45,8 @@ def test_a_limit_is_set_passed_told_and_answered(visit: Visit, portal: ServedPor
     assert pages.faults(page) == []
 
     worker(portal)
-    page.goto(f"{portal.url}/alerts/")
+    pages.follow(page, "text=Alerts so far")
+    assert page.url.endswith("/alerts/")
     assert "limit" not in page.inner_text("main")
     portal.homes("read", "CVW-30000000", "4000")
     worker(portal)

@@ -112,3 +112,5 @@ def test_the_tab_leads_from_the_usage_page_and_back(visit: Visit) -> None:
     assert pages.faults(page) == []
     pages.follow(page, "#tab-bills")
     page.wait_for_selector('#tab-bills[aria-current="page"]')
+    pages.follow(page, "#pay-help")
+    assert page.is_visible("#troubleshooting summary >> nth=0")

@@ -48,6 +48,9 @@ def test_the_file_sums_to_what_the_page_says(visit: Visit) -> None:
         assert sum(Decimal(row["volume"]) for row in rows if row["volume"]) == total
         page.check("#form-xml")
         assert b"<espi:IntervalReading>" in _file(page, "#download-now")
+        page.check("#form-xlsx")
+        with zipfile.ZipFile(io.BytesIO(_file(page, "#download-now"))) as book:
+            assert "xl/worksheets/sheet2.xml" in book.namelist()
     page.fill("#last", "2026-04-01")
     page.evaluate("document.querySelector('#download').noValidate = true")
     pages.follow(page, "#download-now")

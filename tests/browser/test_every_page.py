@@ -138,7 +138,7 @@ LOOKS = [
     ),
     Look("profile-comparisons", "/profile/comparisons/", as_="usage-una@example.org"),
     Look("leak", as_="ben@example.org"),
-    Look("usage-spanish", as_="ben@example.org", then=_spanish),  # the last of Ben: it is kept
+    Look("usage-spanish", as_="ben@example.org", then=_spanish),
     Look("two-homes", as_="dora@example.org"),
     Look("alerts", "/alerts/", as_="alert-hana@example.org"),
     Look("alerts-none-to-see", "/alerts/", as_="nobody@example.org"),
@@ -201,6 +201,11 @@ def _look_at(page: Page, look: Look) -> None:
         page.goto(page.url.partition("?")[0] + look.path.partition("{own}/")[2])
     look.then(page)
     page.wait_for_load_state()
+    foot = page.inner_html(".foot")
+    for said in ('href="tel:405-555-0100"', 'href="https://cedarvalley.example/meters"', 'href="/message/"'):
+        assert said in foot
+    spanish = page.get_attribute("html", "lang") == "es"
+    assert ("De lunes a viernes, de 8 a. m. a 5 p. m." if spanish else "8 a.m. to 5 p.m., Monday to Friday") in foot
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
@@ -216,6 +221,8 @@ def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look)
     _look_at(page, look)
     assert page.get_attribute("html", "lang") == "es"
     assert pages.faults(page, axe_at=_axe_at(pages.DESK)) == []
+    if look.then is _spanish and look.as_:
+        pages.follow(page, "#switch-language")  # their language is kept: other tests find them as before
 
 
 def test_the_page_for_our_own_faults(visit: Visit) -> None:

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.browser import pages
 from tests.browser.conftest import START_S
 from tests.browser.homes import PASSWORD
@@ -73,16 +75,25 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
     pages.follow(desk, "#planned a")
     assert pages.faults(desk) == []
     desk.fill("#id_starts_at", f"{TODAY}T08:00")
+    desk.fill("#id_link", "https://new.example.gov/")
+    desk.fill("#id_link_from", f"{TODAY + timedelta(days=7)}T08:00")
     pages.follow(desk, "#save-banner")
     assert pages.faults(desk) == []
     stranger.goto(visit.portal.url + "/accounts/login/")
     assert "Payments are down tonight" in stranger.inner_text("[role=status] .banner")
+    assert "Pay at the counter or by telephone meanwhile." in stranger.inner_text(".banner")
     assert "No late fee falls due" in stranger.inner_text(".banner")
     top, below = stranger.locator(".banner").bounding_box(), stranger.locator("#id_login").bounding_box()
     assert top is not None
     assert below is not None
     assert top["y"] + top["height"] <= below["y"]  # it pushes the page down and covers nothing
+    assert stranger.locator(".banner a").count() == 0  # what it leads to opens in a week
     assert pages.faults(stranger) == []
+    pages.follow(desk, "#shown a")
+    desk.fill("#id_link_from", f"{TODAY}T08:00")
+    pages.follow(desk, "#save-banner")
+    stranger.reload()
+    assert stranger.get_attribute(".banner a", "href") == "https://new.example.gov/"
     pages.follow(desk, "#shown a")
     pages.follow(desk, "#end-banner")
     stranger.reload()
@@ -91,6 +102,7 @@ def test_a_banner_comes_and_goes_by_its_dates(visit: Visit) -> None:
 
 def test_settings_change_what_every_page_says(visit: Visit) -> None:
     desk = visit.open("/staff/settings/", as_=CHIEF, size=pages.PHONE)
+    desk.fill("#id_contact_phone", "405-555-0139")
     desk.fill("#id_office_hours-1-line_es", "Sábados")
     pages.follow(desk, "#save-settings")
     assert pages.faults(desk) == []
@@ -98,6 +110,15 @@ def test_settings_change_what_every_page_says(visit: Visit) -> None:
     pages.follow(desk, "#save-settings")
     page = visit.open("/help/", size=pages.PHONE)
     assert "Saturday: 9 to 12" in page.inner_text(".foot")
+    assert "405-555-0139" in page.inner_text(".foot")
+    for topic in page.locator("#troubleshooting summary").all():
+        topic.click()
+    trouble = page.inner_text("#troubleshooting")
+    for said in ("Check your connection", "Clear the browser's cache", "Try another browser", "I cannot sign in",
+                 "Call customer service: 405-555-0139. 8 a.m. to 5 p.m."):  # fmt: skip
+        assert said in trouble
+    assert "You need no account here to be a customer or to pay a bill" in page.inner_text("#ways")
+    desk.fill("#id_contact_phone", "405-555-0100")
     desk.fill("#id_office_hours-1-line_en", "")
     desk.fill("#id_office_hours-1-line_es", "")
     pages.follow(desk, "#save-settings")
@@ -108,6 +129,7 @@ def test_settings_change_what_every_page_says(visit: Visit) -> None:
     assert pages.faults(clerk) == []
 
 
+@pytest.mark.journey
 def test_the_language_switch_keeps_the_page_and_its_query(visit: Visit) -> None:
     page = visit.open("", as_=HANA, size=pages.PHONE)
     page.click("#by-month")

@@ -34,9 +34,12 @@ def newest_link(portal: ServedPortal) -> str:
 def holder(portal: ServedPortal, visit: Visit) -> Page:
     """The page of the household, as its holder."""
     portal.happens("guests", "load")
-    return visit.open("/profile/household/", as_=HOLDER, size=pages.PHONE)
+    page = visit.open("/profile/", as_=HOLDER, size=pages.PHONE)
+    pages.follow(page, "#section-household")
+    return page
 
 
+@pytest.mark.journey
 def test_a_guest_is_invited_too_late_invited_again_comes_and_goes(
     portal: ServedPortal, visit: Visit, holder: Page
 ) -> None:
@@ -89,6 +92,9 @@ def test_transactions_and_payments(holder: Page, portal: ServedPortal) -> None:
 
 def _invite(holder: Page) -> None:
     """Invite the guest; the first try has no whole address."""
+    asked = "#invite [name]:not([type=hidden]):not([type=radio])"
+    assert holder.eval_on_selector_all(asked, "fields => fields.map(field => field.name)") == ["email"]
+    assert holder.locator("#invite [type=radio]:checked").count() == 1  # nothing more has to be chosen
     holder.fill("#email", "gus@nowhere")
     pages.follow(holder, "#send-invitation")
     holder.wait_for_selector("#invite-error")

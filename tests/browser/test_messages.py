@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 
 if TYPE_CHECKING:
     from tests.browser.conftest import ServedPortal, Visit
@@ -42,6 +42,11 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     page.wait_for_selector("#phone-held")
     assert pages.faults(page) == []
 
+    page.goto(f"{portal.url}/profile/notifications/")
+    page.check("#a1-bill-due-sms")
+    pages.follow(page, "#a1-due-save")
+    assert page.is_checked("#a1-bill-due-sms")  # Text-to-Pay
+
     portal.homes("send")
     page.goto(f"{portal.url}/profile/messages/")
     first = page.locator("#messages article").nth(0)
@@ -54,6 +59,9 @@ def test_a_telephone_is_confirmed_and_its_messages_are_known(visit: Visit, porta
     code = first.locator(".code").inner_text()
     _is_it_real(visit, code)
     _staff_look(visit, code)
+    portal.homes("hold")
+    _staff_see_that_nothing_leaves(visit)
+    portal.homes("send")
 
 
 def _is_it_real(visit: Visit, code: str) -> None:
@@ -89,3 +97,16 @@ def _staff_look(visit: Visit, code: str) -> None:
     page.wait_for_selector("#message-text")
     assert "ending in 0142" in page.inner_text("#message-text")
     assert pages.faults(page) == []
+
+
+def _staff_see_that_nothing_leaves(visit: Visit) -> None:
+    page = visit.open("/staff/messages/", as_="staff@example.org", size=pages.PHONE)
+    assert "17" in page.inner_text("#standstill")
+    assert pages.faults(page, axe_at=pages.PHONE) == []
+    pictures.keep(page, "staff-messages-held")
+    page.set_viewport_size({"width": pages.DESK[0], "height": pages.DESK[1]})
+    pages.follow(page, "#switch-language")
+    assert "Qué hacer:" in page.inner_text("#standstill")
+    assert pages.faults(page, axe_at=pages.DESK) == []
+    pictures.keep(page, "staff-messages-held-es")
+    pages.follow(page, "#switch-language")

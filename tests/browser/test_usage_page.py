@@ -63,6 +63,7 @@ def test_a_week_and_an_hour_sum_to_their_bars(visit: Visit) -> None:
     assert sum(quarters) == pages.table_volumes(page)[14]
 
 
+@pytest.mark.journey
 def test_the_running_hour_counts_on_as_reads_come(visit: Visit, portal: ServedPortal) -> None:
     page = visit.open("", as_="eve@example.org", size=pages.PHONE)
     page.click("#by-minute")

@@ -34,9 +34,10 @@ def run(*arguments: str, hash_seed: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def ran() -> dict:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict:
     plants = [f"{plant}={seeds}" for plant, seeds in PLANTS.items()]
-    return run("tests.headwater.simulated", SEEDS, str(REPLAYED), *plants, hash_seed=1)
+    folder = str(tmp_path_factory.mktemp("simulated"))
+    return run("tests.headwater.simulated", folder, SEEDS, str(REPLAYED), *plants, hash_seed=1)
 
 
 def test_no_seed_violates_an_invariant(ran: dict) -> None:

@@ -17,7 +17,7 @@ from sync.connection import TlsFiles
 from sync.errors import BadMessage
 from sync.signing import Ack, SigningKey, batch_hash, open_batch, sign_ack
 from sync.topics import ack_topic, batch_filter, parse_batch_topic, state_filter
-from tests.broker import Broker
+from tests.broker import Broker, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,8 +68,7 @@ class FakePortal:
         return self
 
     def stop(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        leave(self.client)
 
     def _take(self, client: Client, topic: str, payload: bytes) -> None:
         if topic.endswith("/state"):

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headwater.demo.processes import free_port, headwater_command, run_to_end, tail
+from tests.migrated import copy_tables
 from tests.proofs.outage import bank
 from tests.proofs.outage.account import account
 from tests.proofs.outage.rig import Rig, mount_small_disk, status_of
@@ -184,6 +185,7 @@ class Headwater(Rig):
 
 def make_portal(folder: Path) -> Path:
     """Make an empty portal on SQLite, with its keys and its certificate authority; return its directory."""
+    copy_tables(folder / "portal.sqlite3")
     environment = {"HEADWATER_PORTAL_DIR": str(folder), "HEADWATER_DEMO": "True", "DATABASE_URL": ""}
     environment["HEADWATER_BROKER_URL"] = "mqtts://127.0.0.1:8883"
     run_to_end(headwater_command("portal", "init"), environment=environment, timeout_s=240)
