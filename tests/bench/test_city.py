@@ -18,6 +18,7 @@ from tests.bench import page_stages, pages
 from tests.bench.households import Span, kept
 from tests.bench.loading import bytes_field, crossed, field, first_column
 from tests.bench.viewers import Seen
+from tests.gateway.street import lives, until
 from tests.postgres import PostgresMissing
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -89,8 +90,7 @@ def test_what_a_program_started_ends_with_it() -> None:
         assert process.stdout is not None
         started = int(process.stdout.readline())
     assert process.returncode != 0
-    state = Path(f"/proc/{started}/stat")
-    assert not state.exists() or state.read_text(encoding="ascii").rsplit(") ", 1)[1][0] == "Z"
+    until(lambda: not lives(started), what="what it started to end")
 
 
 def test_without_postgresql_the_pages_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ def faults(page: Page, *, axe_at: tuple[int, int] | None = None) -> list[str]:
     axe_at  the one size at which axe-core looks; without it at both.
     """
     found = []
-    for width, height in (PHONE, DESK) if WALKED == DESK else (DESK, PHONE):
-        page.set_viewport_size({"width": width, "height": height})
-        found += [f"{width} px: {fault}" for fault in faults_now(page, axe=axe_at in (None, (width, height)))]
+    for size in (PHONE, DESK) if WALKED == DESK else (DESK, PHONE):
+        pictures.resize(page, size)
+        found += [f"{size[0]} px: {fault}" for fault in faults_now(page, axe=axe_at in (None, size))]
     return found

@@ -27,6 +27,12 @@ def name_of(address: str) -> str:
     return "-".join("one" if _OPAQUE.match(part) else part for part in parts) or "home"
 
 
+def resize(page: Page, size: tuple[int, int]) -> None:
+    """Make the window so wide and high, in CSS pixels, and wait until it is drawn: the chart follows with the frame."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def keep(page: Page, name: str = "") -> None:
     """Keep the page as it stands, on a phone and on a desk; without a name only its first state, and in English."""
     folder = os.environ.get("HEADWATER_PICTURES")
@@ -35,12 +41,12 @@ def keep(page: Page, name: str = "") -> None:
         return
     size = page.viewport_size
     for width, height in WIDTHS:
-        page.set_viewport_size({"width": width, "height": height})
+        resize(page, (width, height))
         tall = page.evaluate("() => document.documentElement.scrollHeight")
         clip = {"x": 0, "y": 0, "width": width, "height": min(max(tall, height), TALLEST_PX)}
         page.screenshot(path=Path(folder) / f"{known}-{width}.png", full_page=True, clip=clip)  # type: ignore[arg-type]
     if size:
-        page.set_viewport_size(size)
+        resize(page, (size["width"], size["height"]))
 
 
 def _is_kept(folder: Path, name: str, page: Page) -> bool:

@@ -216,7 +216,7 @@ def test_no_accessibility_fault_and_no_sideways_scroll(visit: Visit, look: Look)
     assert pages.faults(page, axe_at=_axe_at(pages.PHONE)) == []
     pictures.keep(page, look.name)
     page.context.add_cookies([{"name": "django_language", "value": "es", "url": visit.portal.url}])
-    page.set_viewport_size({"width": pages.PHONE[0], "height": pages.PHONE[1]})
+    pictures.resize(page, pages.PHONE)
     page.goto(first)
     _look_at(page, look)
     assert page.get_attribute("html", "lang") == "es"

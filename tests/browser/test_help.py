@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 from tests.browser.conftest import START_S
 from tests.browser.homes import PASSWORD
 
@@ -279,11 +279,11 @@ def test_nothing_moves_while_a_page_arrives(visit: Visit) -> None:
         }).observe({type: "layout-shift", buffered: true});"""
     )
     page.route("**/usage*.js", lambda route: (time.sleep(0.3), route.continue_()))
-    for width, height in (pages.PHONE, pages.DESK):
-        page.set_viewport_size({"width": width, "height": height})
+    for size in (pages.PHONE, pages.DESK):
+        pictures.resize(page, size)
         for path in ("/", "/help/", "/bills/", "/profile/notifications/", "/requests/"):
             page.goto(visit.portal.url + path)
             page.wait_for_function("() => document.fonts.status === 'loaded'")
             if path == "/":
                 pages.wait_for_live(page)
-            assert page.evaluate("() => window.shifted") < 0.01, (path, width)
+            assert page.evaluate("() => window.shifted") < 0.01, (path, size)

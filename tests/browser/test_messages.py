@@ -104,7 +104,7 @@ def _staff_see_that_nothing_leaves(visit: Visit) -> None:
     assert "17" in page.inner_text("#standstill")
     assert pages.faults(page, axe_at=pages.PHONE) == []
     pictures.keep(page, "staff-messages-held")
-    page.set_viewport_size({"width": pages.DESK[0], "height": pages.DESK[1]})
+    pictures.resize(page, pages.DESK)
     pages.follow(page, "#switch-language")
     assert "Qué hacer:" in page.inner_text("#standstill")
     assert pages.faults(page, axe_at=pages.DESK) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import pages
+from tests.browser import pages, pictures
 from tests.browser.my_bills import HOLDER
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _FAULTS = """() => {
 
 def printed(page: Page, name: str) -> list[str]:
     """What is wrong with a page on paper."""
-    page.set_viewport_size({"width": SHEET[0], "height": SHEET[1]})
     page.emulate_media(media="print")
+    pictures.resize(page, SHEET)
     if folder := os.environ.get("HEADWATER_PICTURES"):
         page.screenshot(path=Path(folder) / f"{name}-printed.jpg", full_page=True, type="jpeg", quality=60)
     return list(page.evaluate(_FAULTS))

@@ -184,7 +184,7 @@ def test_what_hangs_on_an_account(visit: Visit, billed: Callable[[str], str]) ->
 def test_the_other_pages(visit: Visit, billed: Callable[[str], str], path: str) -> None:
     page = visit.open(f"/staff/{path}", as_=STAFF, size=pages.PHONE)
     assert pages.faults_now(page) == []
-    page.set_viewport_size({"width": pages.DESK[0], "height": pages.DESK[1]})
+    pictures.resize(page, pages.DESK)
     assert pages.faults_now(page) == []
 
 

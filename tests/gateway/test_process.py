@@ -20,7 +20,7 @@ from gateway.config import BusConfig
 from gateway.errors import AlreadyRunning, GatewayNotRunning
 from gateway.explain import explained
 from gateway.instance import InstanceLock
-from tests.gateway.street import until
+from tests.gateway.street import lives, until
 
 
 def answers(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -122,14 +122,7 @@ def test_a_child_that_asked_for_it_dies_with_its_parent(tmp_path: Path) -> None:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-        until(lambda: not _lives(pid), what="the child to end")
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        until(lambda: not lives(pid), what="the child to end")
 
 
 def test_a_failure_is_told_as_a_technician_needs_it() -> None:
