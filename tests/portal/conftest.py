@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.utils import translation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,14 @@ def portal_dir(portal_keys: Path, settings: SettingsWrapper) -> Path:
     settings.PORTAL_DIR = portal_keys
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     return portal_keys
+
+
+@pytest.fixture(autouse=True)
+def _in_no_language() -> Iterator[None]:
+    """Begin as a process begins, and leave it so: the last page that was asked for may have been in Spanish."""
+    translation.deactivate()
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

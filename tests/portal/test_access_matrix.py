@@ -15,6 +15,7 @@ import random
 import re
 import time
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from typing import TYPE_CHECKING
 
 import pytest
@@ -493,4 +494,9 @@ def test_nothing_that_is_asked_depends_on_what_others_used_there(lived: World) -
 
 
 def differing(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    return [path for path in before if before[path] != after[path]]
+    """Return what is told otherwise than before: each address with its lines of before and of now."""
+    return [
+        "\n".join([path, *unified_diff(before[path].splitlines(), after[path].splitlines(), n=0, lineterm="")])
+        for path in before
+        if before[path] != after[path]
+    ]
