@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from pytest_django.fixtures import SettingsWrapper
 
+    from tests.portal.histories import Lived
+
 
 @pytest.fixture(scope="session")
 def portal_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,6 +49,14 @@ def half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
     numbers = list(auth.yield_hotp_counters_from_time())
     monkeypatch.setattr(auth, "yield_hotp_counters_from_time", lambda: iter(numbers))
+
+
+@pytest.fixture
+def lived(monkeypatch: pytest.MonkeyPatch) -> Lived:
+    """Write a drawn past of a home's meters down, see tests.portal.histories."""
+    from tests.portal.histories import writing_down
+
+    return writing_down(monkeypatch)
 
 
 @pytest.fixture(autouse=True, scope="session")

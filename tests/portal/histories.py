@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 
+from domain.clock import ManualClock
 from domain.ids import CollectorId, MeterId, RegisterId
 from domain.reading import ReadQuality, Register, RegisterRead
 from domain.units import Unit
@@ -35,10 +37,12 @@ from portal.metering.folding import fold_closed_days
 from portal.metering.models import MeterRegister, OfficeRead, ReadVerdict
 from portal.metering.reads import to_us
 from portal.metering.validation import office
-from tests.portal.building import Box, clock_at
+from tests.portal.building import Box, clock_at, enrolled, person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import pytest
 
     from portal.core.models import User
     from portal.customers.models import ServicePoint
@@ -265,25 +269,17 @@ class Place:
 
 
 @dataclass
-class Standing:
-    """The portal's clock, stopped."""
-
-    moment: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Return the moment at which it stands."""
-        return self.moment
-
-
-@dataclass
 class Street:
-    """A past as it stands in the database, and as it is known."""
+    """A past as it stands in the database, and as it is known; the portal's clock stands at `now`."""
 
     past: Past
     user: User
     account: Account
     places: list[Place]
     now: datetime
+
+
+Lived = Callable[[Past], Street]
 
 
 def added(volumes: Iterator[Decimal | None]) -> Decimal | None:
@@ -300,7 +296,7 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def street(past: Past, user: User, box: Box) -> Street:
+def _street(past: Past, user: User, box: Box, now: datetime) -> Street:
     """Write a past down: meters hung up and taken off, reads in signed batches as they came, what the office did."""
     account = Account.objects.create(number="1000001")
     customers.grant_access(account, user, at=past.start)
@@ -309,12 +305,22 @@ def street(past: Past, user: User, box: Box) -> Street:
         point = customers.ensure_premise("12 Elm Street", label=("water", "irrigation")[number])
         customers.move_in(account, point, past.start)
         places.append(Place(point, _hang(meter, point, past, box, number)))
-    return Street(past, user, account, places, past.end + timedelta(minutes=30))
+    return Street(past, user, account, places, now)
 
 
-def fresh(box: Box) -> Box:
-    """Return a collector that has sent nothing yet."""
-    return Box(CollectorId(box.name), box.key)
+def writing_down(monkeypatch: pytest.MonkeyPatch) -> Lived:
+    """Return what writes pasts of Ana's home down; the portal's clock stands half an hour after the last one's end."""
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("portal.core.clock.clock", lambda: clock)
+    ana, box = person("ana@example.org"), enrolled("hw-histories-1")
+
+    def lived(past: Past) -> Street:
+        note(repr(past))
+        now = past.end + timedelta(minutes=30)
+        clock.step((now - clock.now()).total_seconds())
+        return _street(past, ana, Box(CollectorId(box.name), box.key), now)  # a collector that has sent nothing yet
+
+    return lived
 
 
 def _hang(meter: MeterPast, point: ServicePoint, past: Past, box: Box, number: int) -> list[Dial]:

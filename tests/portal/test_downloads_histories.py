@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -22,7 +22,6 @@ from portal.downloads.series import Every
 from portal.downloads.services import Form, bills_within, usage_file, wanted_usage
 from portal.metering.usage import usage
 from tests.portal import billed
-from tests.portal.building import Box, enrolled, person
 from tests.portal.green_button_reader import feed_schema, points_read
 from tests.portal.histories import (
     CHICAGO,
@@ -30,14 +29,11 @@ from tests.portal.histories import (
     Dial,
     Past,
     Place,
-    Standing,
     Street,
     added,
-    fresh,
     midnight,
     pasts,
     some,
-    street,
     undone,
 )
 
@@ -46,8 +42,8 @@ if TYPE_CHECKING:
 
     from lxml.etree import XMLSchema
 
-    from portal.core.models import User
     from portal.downloads.series import Wanted
+    from tests.portal.histories import Lived
 
 pytestmark = pytest.mark.django_db
 ESPI = "{http://naesb.org/espi}"
@@ -64,34 +60,15 @@ def schema(data_dir: Path) -> XMLSchema:
     return feed_schema(data_dir / "greenbutton" / "schema")
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Standing:
-    standing = Standing()
-    monkeypatch.setattr("portal.core.clock.clock", lambda: standing)
-    return standing
-
-
-@pytest.fixture
-def ana() -> User:
-    return person("ana@example.org")
-
-
-@pytest.fixture
-def box() -> Box:
-    return enrolled("hw-histories-1")
-
-
 @some(8)
 @given(past=pasts(lengths=(2, 5, 12, 40, LONG)), seed=st.integers(0, 2**16))
 def test_a_stranger_reads_what_the_dials_turned(
-    past: Past, seed: int, ana: User, box: Box, clock: Standing, schema: XMLSchema, tmp_path: Path
+    past: Past, seed: int, lived: Lived, schema: XMLSchema, tmp_path: Path
 ) -> None:
     """Each interval of each meter: when, how much, how good; in all what page, CSV and bill say."""
-    note(repr(past))
     rng = random.Random(seed)
-    clock.moment = past.end + timedelta(minutes=30)
     with undone():
-        known = street(past, ana, fresh(box))
+        known = lived(past)
         bills = _billed(known) if rng.random() < 0.4 else []
         every = rng.choice([Every.HOUR, *Every] if past.days <= 12 else [Every.DAY, Every.DAY, Every.MONTH, Every.READ])
         first = past.first + timedelta(days=rng.randrange(-1, past.days))
@@ -100,8 +77,8 @@ def test_a_stranger_reads_what_the_dials_turned(
         start, end = midnight(first), midnight(last + timedelta(days=1))
         if end <= past.start:
             return
-        wanted = wanted_usage(ana, points, start=start, end=end, every=every, unit=rng.choice(list(Unit)))
-        feed = b"".join(usage_file(wanted, Form.GREEN_BUTTON, bills=bills_within(ana, wanted)).pieces)
+        wanted = wanted_usage(known.user, points, start=start, end=end, every=every, unit=rng.choice(list(Unit)))
+        feed = b"".join(usage_file(wanted, Form.GREEN_BUTTON, bills=bills_within(known.user, wanted)).pieces)
         root = etree.fromstring(feed)
         schema.assertValid(root)
         read = {point.title: point for point in points_read(feed, tmp_path)}

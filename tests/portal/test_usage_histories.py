@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.test import Client
-from hypothesis import given, note
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import html
 
@@ -22,19 +22,14 @@ from portal.resident import services
 from portal.resident.compare import Compare, other_period
 from portal.resident.periods import By, Period, period_of
 from tests.portal import billed
-from tests.portal.building import Box, enrolled, person
 from tests.portal.histories import (
     CHICAGO,
     Past,
     Place,
-    Standing,
-    Street,
     added,
-    fresh,
     midnight,
     pasts,
     some,
-    street,
     undone,
 )
 
@@ -43,33 +38,10 @@ if TYPE_CHECKING:
 
     from portal.core.models import User
     from portal.resident.page import UsagePage
+    from tests.portal.histories import Lived
 
 pytestmark = pytest.mark.django_db
 UNITS = (Unit.GALLON, Unit.LITRE, Unit.CUBIC_FOOT, Unit.CCF, Unit.CUBIC_METRE)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Standing:
-    standing = Standing()
-    monkeypatch.setattr("portal.core.clock.clock", lambda: standing)
-    return standing
-
-
-@pytest.fixture
-def ana() -> User:
-    return person("ana@example.org")
-
-
-@pytest.fixture
-def box() -> Box:
-    return enrolled("hw-histories-1")
-
-
-def lived(past: Past, ana: User, box: Box, clock: Standing) -> Street:
-    """Write a past down; the clock stands half an hour after its end."""
-    note(repr(past))
-    clock.moment = past.end + timedelta(minutes=30)
-    return street(past, ana, fresh(box))
 
 
 def any_moment(rng: random.Random, past: Past) -> datetime:
@@ -92,11 +64,11 @@ def volumes(places: Sequence[Place], edges: Sequence[datetime], unit: Unit) -> l
 
 @some(10)
 @given(past=pasts(), seed=st.integers(0, 2**16))
-def test_any_rows_are_what_the_dials_turned(past: Past, seed: int, ana: User, box: Box, clock: Standing) -> None:
+def test_any_rows_are_what_the_dials_turned(past: Past, seed: int, lived: Lived) -> None:
     """Every row, in every unit, cut by each view and anywhere; counts exact; the worst of the reads it rests on."""
     rng = random.Random(seed)
     with undone():
-        known = lived(past, ana, box, clock)
+        known = lived(past)
         moments = sorted({any_moment(rng, past) for _ in range(6)})
         periods = [period_of(by, (at := any_moment(rng, past)).astimezone(CHICAGO).date(), CHICAGO, at=at) for by in By]
         whole = Cut((past.start, past.end), "hour")
@@ -117,12 +89,13 @@ def test_any_rows_are_what_the_dials_turned(past: Past, seed: int, ana: User, bo
 
 @some(10)
 @given(past=pasts(), seed=st.integers(0, 2**16))
-def test_a_page_adds_up_to_the_registers(past: Past, seed: int, ana: User, box: Box, clock: Standing) -> None:
+def test_a_page_adds_up_to_the_registers(past: Past, seed: int, lived: Lived) -> None:
     """One meter's page and the page of all meters, in a random view: chart, table, headline, comparison."""
     rng = random.Random(seed)
     with undone():
-        known = lived(past, ana, box, clock)
-        unit = services.prefer_unit(ana, rng.choice(UNITS).value)
+        known = lived(past)
+        user = known.user
+        unit = services.prefer_unit(user, rng.choice(UNITS).value)
         for number, place in enumerate(known.places):
             together = number > 0 or rng.random() < 0.5
             places = known.places if together else [place]
@@ -130,13 +103,15 @@ def test_a_page_adds_up_to_the_registers(past: Past, seed: int, ana: User, box: 
             by, at = rng.choice((By.HOUR, *By)), any_moment(rng, past)
             day = at.astimezone(CHICAGO).date()
             hour = at if by is By.MINUTE else None
-            page = services.usage_page(ana, place.point, by=by, day=day, at=hour, compare=compare, all_meters=together)
+            page = services.usage_page(
+                known.user, place.point, by=by, day=day, at=hour, compare=compare, all_meters=together
+            )
             shown_is_what_the_dials_turned(page, places, unit)
-            headline_is_what_the_dials_turned(page, places, unit, clock.moment)
+            headline_is_what_the_dials_turned(page, places, unit, known.now)
             if page.comparison is not None and compare is not None:
-                comparison_is_what_the_dials_turned(page, places, unit, compare, clock.moment)
+                comparison_is_what_the_dials_turned(page, places, unit, compare, known.now)
             if number == 0:
-                html_says_the_same(page, by, at, compare, ana, together=together)
+                html_says_the_same(page, by, at, compare, user, together=together)
 
 
 def number(text: str) -> Decimal:
@@ -238,25 +213,25 @@ def html_says_the_same(
 
 @some(8)
 @given(past=pasts())
-def test_the_running_bill_counts_what_the_chart_shows(past: Past, ana: User, box: Box, clock: Standing) -> None:
+def test_the_running_bill_counts_what_the_chart_shows(past: Past, lived: Lived) -> None:
     """Its whole units, of every meter, are what the dials turned since the period began, less than a unit left over."""
     with undone():
-        known = lived(past, ana, box, clock)
+        known = lived(past)
         billed.rate_book()
         BillingAccount.objects.create(account=known.account, cycle=billed.cycle(), email="ana@example.org")
         for place in known.places:
             ServiceAgreement.objects.create(
                 account=known.account, service_point=place.point, rate_class="residential", start=past.first
             )
-        cost = cost_so_far(known.account, clock.moment)
+        cost = cost_so_far(known.account, known.now)
         if cost is None:
-            month = max(past.start, period_of(By.DAY, clock.moment.astimezone(CHICAGO).date(), CHICAGO).start)
-            assert not all(place.whole_gallons(month, clock.moment)[1] for place in known.places)
+            month = max(past.start, period_of(By.DAY, known.now.astimezone(CHICAGO).date(), CHICAGO).start)
+            assert not all(place.whole_gallons(month, known.now)[1] for place in known.places)
             return
         start = max(past.start, period_of(By.DAY, cost.period.start, CHICAGO).start)
         units, sure = 0, True
         for place in known.places:
-            more, of_this = place.whole_gallons(start, clock.moment)
+            more, of_this = place.whole_gallons(start, known.now)
             units, sure = units + more, sure and of_this
         if sure:
             assert cost.units == units
